@@ -1,0 +1,78 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+/// Settings shared by every Swift target.
+///
+/// - `strictMemorySafety`: each unsafe expression is marked, so that a reader can find them.
+/// - `Lifetimes`: spans borrowed from an owner (`@_lifetime`); clients need no flag.
+/// - the upcoming features make imports and existentials explicit.
+let swiftSettings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableExperimentalFeature("Lifetimes"),
+]
+
+/// C code: every warning is an error, as in Swift.
+let cSettings: [CSetting] = [
+  .treatAllWarnings(as: .error),
+  .define("_GNU_SOURCE", .when(platforms: [.linux])),
+]
+
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+
+let package = Package(
+  name: "pagewise",
+  platforms: [.macOS("26.0")],
+  products: [
+    .library(name: "MemoryMapping", targets: ["MemoryMapping"]),
+    .library(name: "AccessAdvisor", targets: ["AccessAdvisor"]),
+    .executable(name: "pagewise", targets: ["pagewise"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    // The command line tool only.
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+  ],
+  targets: [
+    // Kernel calls that Swift cannot import, the fault guard, checked copy. No policy.
+    .target(name: "CPlatform", cSettings: cSettings),
+    // Floor 1: one process and its mappings, and the choice between mapping and reading.
+    .target(
+      name: "MemoryMapping", dependencies: ["CPlatform", system], swiftSettings: swiftSettings),
+    // Floor 1: measures the ways to read one given file, or a tree of them.
+    .target(
+      name: "AccessAdvisor", dependencies: ["MemoryMapping", "CPlatform", system],
+      swiftSettings: swiftSettings),
+    // The tool: arguments in, tables and JSON out.
+    .executableTarget(
+      name: "pagewise",
+      dependencies: [
+        "AccessAdvisor", "MemoryMapping", system,
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: swiftSettings),
+
+    // Tests.
+    .target(name: "_CTestSupport", path: "Tests/_CTestSupport", cSettings: cSettings),
+    .target(
+      name: "_TestSupport", dependencies: ["_CTestSupport", system], path: "Tests/_TestSupport",
+      swiftSettings: swiftSettings),
+    .testTarget(
+      name: "MemoryMappingTests",
+      dependencies: ["MemoryMapping", "CPlatform", "_TestSupport", "_CTestSupport", system],
+      swiftSettings: swiftSettings),
+    .testTarget(
+      name: "AccessAdvisorTests", dependencies: ["AccessAdvisor", "_TestSupport", system],
+      swiftSettings: swiftSettings),
+    .testTarget(
+      name: "PagewiseToolTests", dependencies: ["_TestSupport", system],
+      swiftSettings: swiftSettings),
+  ],
+  cLanguageStandard: .gnu11
+)
