@@ -18,6 +18,16 @@ let swiftSettings: [SwiftSetting] = [
   .enableExperimentalFeature("Lifetimes"),
 ]
 
+/// Tests touch raw memory in nearly every line, so they go without the `unsafe` marks. All else is the same.
+let testSettings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableExperimentalFeature("Lifetimes"),
+]
+
 /// C code: every warning is an error, as in Swift.
 let cSettings: [CSetting] = [
   .treatAllWarnings(as: .error),
@@ -62,17 +72,17 @@ let package = Package(
     .target(name: "_CTestSupport", path: "Tests/_CTestSupport", cSettings: cSettings),
     .target(
       name: "_TestSupport", dependencies: ["_CTestSupport", system], path: "Tests/_TestSupport",
-      swiftSettings: swiftSettings),
+      swiftSettings: testSettings),
     .testTarget(
       name: "MemoryMappingTests",
       dependencies: ["MemoryMapping", "CPlatform", "_TestSupport", "_CTestSupport", system],
-      swiftSettings: swiftSettings),
+      swiftSettings: testSettings),
     .testTarget(
       name: "AccessAdvisorTests", dependencies: ["AccessAdvisor", "_TestSupport", system],
-      swiftSettings: swiftSettings),
+      swiftSettings: testSettings),
     .testTarget(
       name: "PagewiseToolTests", dependencies: ["_TestSupport", system],
-      swiftSettings: swiftSettings),
+      swiftSettings: testSettings),
   ],
   cLanguageStandard: .gnu11
 )

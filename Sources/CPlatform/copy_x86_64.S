@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// size_t pgw_copy_checked(void *destination /*rdi*/, const void *source /*rsi*/, size_t count /*rdx*/)
+//
+// Invariant between pgw_copy_begin and pgw_copy_end: no stack use, and rdx (rcx in the string move) is the number of
+// bytes not yet copied. So the fault handler needs only to set the program counter to a landing pad:
+//   [pgw_copy_begin, pgw_copy_string)  -> pgw_copy_landing         returns rdx
+//   [pgw_copy_string, pgw_copy_end)    -> pgw_copy_landing_string  returns rcx
+// Loads go forwards: a copy that sees the zeros behind a cut also meets the lost pages that follow.
+
+#if defined(__x86_64__)
+
+#if defined(__APPLE__)
+#define NAME(x) _##x
+#define HIDDEN(x) .private_extern NAME(x)
+#else
+#define NAME(x) x
+#define HIDDEN(x) .hidden NAME(x)
+#endif
+
+    .text
+    .p2align 6
+    .globl NAME(pgw_copy_checked)
+    .globl NAME(pgw_copy_begin)
+    HIDDEN(pgw_copy_begin)
+    .globl NAME(pgw_copy_string)
+    HIDDEN(pgw_copy_string)
+    .globl NAME(pgw_copy_end)
+    HIDDEN(pgw_copy_end)
+    .globl NAME(pgw_copy_landing)
+    HIDDEN(pgw_copy_landing)
+    .globl NAME(pgw_copy_landing_string)
+    HIDDEN(pgw_copy_landing_string)
+#if !defined(__APPLE__)
+    .type pgw_copy_checked, @function
+#endif
+
+NAME(pgw_copy_checked):
+NAME(pgw_copy_begin):
+    .cfi_startproc
+    cmpq $8, %rdx
+    je 8f
+    cmpq $32, %rdx
+    jb 3f
+    cmpq $2048, %rdx
+    jae 9f
+1:  movups (%rsi), %xmm0
+    movups 16(%rsi), %xmm1
+    movups %xmm0, (%rdi)
+    movups %xmm1, 16(%rdi)
+    addq $32, %rsi
+    addq $32, %rdi
+    subq $32, %rdx
+    cmpq $32, %rdx
+    jae 1b
+3:  testq $16, %rdx
+    jz 4f
+    movups (%rsi), %xmm0
+    movups %xmm0, (%rdi)
+    addq $16, %rsi
+    addq $16, %rdi
+    subq $16, %rdx
+4:  testq $8, %rdx
+    jz 5f
+8:  movq (%rsi), %rax
+    movq %rax, (%rdi)
+    addq $8, %rsi
+    addq $8, %rdi
+    subq $8, %rdx
+    jz 7f
+5:  testq $4, %rdx
+    jz 6f
+    movl (%rsi), %eax
+    movl %eax, (%rdi)
+    addq $4, %rsi
+    addq $4, %rdi
+    subq $4, %rdx
+6:  testq %rdx, %rdx
+    jz 7f
+    movb (%rsi), %al
+    movb %al, (%rdi)
+    incq %rsi
+    incq %rdi
+    decq %rdx
+    jmp 6b
+7:  xorl %eax, %eax
+    retq
+9:  movq %rdx, %rcx
+    cld
+NAME(pgw_copy_string):
+    rep movsb
+    xorl %eax, %eax
+    retq
+NAME(pgw_copy_end):
+NAME(pgw_copy_landing):
+    movq %rdx, %rax
+    retq
+NAME(pgw_copy_landing_string):
+    movq %rcx, %rax
+    retq
+    .cfi_endproc
+#if !defined(__APPLE__)
+    .size pgw_copy_checked, .-pgw_copy_checked
+    .section .note.GNU-stack,"",@progbits
+#endif
+
+#endif

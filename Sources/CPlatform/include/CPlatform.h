@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// CPlatform: what Swift cannot import or must not do itself. Kernel calls, the fault guard, checked copy. No policy.
+
+#ifndef PGW_CPLATFORM_H
+#define PGW_CPLATFORM_H
+
+#include "pgw_copy.h"
+#include "pgw_guard.h"
+#include "pgw_system.h"
+
+#endif

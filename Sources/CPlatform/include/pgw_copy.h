@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Checked copy: memcpy that stops at a page that cannot be had, instead of raising a signal that ends the process.
+
+#ifndef PGW_COPY_H
+#define PGW_COPY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// Copies `count` bytes forwards. Returns the number of bytes NOT copied: 0 when all went well. Bytes before the lost
+/// page may or may not have been stored. Needs pgw_guard_install; async-signal-safe.
+///
+/// On x86-64 this is a leaf routine in assembly without any set-up: the fault handler moves the program counter from
+/// inside it to its landing pad, as the kernel does for its own user copies. Elsewhere it is pgw_copy_portable.
+size_t pgw_copy_checked(void *destination, const void *source, size_t count);
+
+/// The same promise in portable C: a sigsetjmp inside one C function, which no other frame is ever jumped over.
+size_t pgw_copy_portable(void *destination, const void *source, size_t count);
+
+#endif

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CPlatform
+internal import SystemPackage
+
+/// The first page that a mapping lost, and why.
+public struct MappingFault: Sendable, Hashable {
+  /// Why a page could not be had. Found out after the fact by asking the file; `unknown` rather than a guess.
+  public enum Kind: Sendable, Hashable {
+    /// The file ends before the page: somebody cut it.
+    case truncated
+    /// The file system has no room for the page (a hole on a full disk or tmpfs).
+    case noSpace
+    /// The device failed to deliver the page.
+    case inputOutput
+    /// The memory under the page failed.
+    case memoryFailure
+    /// None of these could be shown.
+    case unknown
+  }
+
+  /// Where in the file the first lost page begins, in bytes.
+  public let offset: Int64
+  /// Why.
+  public let kind: Kind
+  /// How many faults were answered. One fault may stand for the whole tail of the file.
+  public let count: Int
+  /// The part of the mapping that is cut off from the file, in bytes from the start of the view.
+  public let lostRange: Range<Int>
+  /// True when at least one of the faults was a store, whose bytes are lost.
+  public let includesStore: Bool
+
+  internal var code: MappingError.Code {
+    switch kind {
+    case .truncated: .truncated
+    case .noSpace: .noSpace
+    case .inputOutput: .inputOutput
+    case .memoryFailure: .memoryFailure
+    case .unknown: .faulted
+    }
+  }
+}
+
+extension MappedRange {
+  /// What the slot tells, with the kind found out by asking the file now. Nil while healthy.
+  internal func fault(slack: Int, count viewCount: Int) -> MappingFault? {
+    guard let slot = unsafe slot, flag.isRaised else { return nil }
+    let state = unsafe pgw_guard_state(slot)
+    let first = unsafe slot.pointee.first_lost
+    let base = unsafe Int64(slot.pointee.file_offset)
+    // Another thread may be between setting the state and the rest: then the lowest replaced byte stands in.
+    let lostFrom = unsafe min(slot.pointee.lost_from, UInt64(length))
+    let lostTo = unsafe min(slot.pointee.lost_to, UInt64(length))
+    let offset = base + Int64(min(first, lostFrom == UInt64(length) ? first : max(first, lostFrom)) & UInt64(Int64.max >> 1))
+    let lower = min(max(0, Int(lostFrom) - slack), viewCount)
+    let upper = min(max(lower, Int(lostTo) - slack), viewCount)
+    return MappingFault(
+      offset: offset, kind: kind(state: state, offset: offset), count: unsafe Int(slot.pointee.fault_count),
+      lostRange: lower..<upper, includesStore: state & UInt32(PGW_LOST_STORE) != 0)
+  }
+
+  private func kind(state: UInt32, offset: Int64) -> MappingFault.Kind {
+    if state & UInt32(PGW_LOST_MEMORY) != 0 { return .memoryFailure }
+    if state & UInt32(PGW_LOST_TAIL) != 0 { return .truncated }
+    guard descriptor >= 0 else { return .unknown }
+    // read(2) tells as an errno what the fault could not.
+    var byte: UInt8 = 0
+    let got = unsafe pgw_pread(descriptor, &byte, 1, offset)
+    if got < 0 { return Errno.current == .ioError ? .inputOutput : .unknown }
+    if got == 0 { return .truncated }
+    var system = pgw_filesystem()
+    if unsafe pgw_fstatfs(descriptor, &system) == 0, system.total_bytes > 0,
+      system.free_bytes < UInt64(SystemPage.size)
+    {
+      return .noSpace
+    }
+    return .unknown
+  }
+}

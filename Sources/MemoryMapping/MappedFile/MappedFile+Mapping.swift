@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CPlatform
+internal import SystemPackage
+
+extension MappedFile {
+  /// The file's size if its kind can be mapped at all.
+  internal static func mappableSize(of file: borrowing OpenedFile, path: FilePath?) throws(MappingError) -> Int64 {
+    switch file.kind {
+    case .regular:
+      if file.stat.size == 0, try hasContentWithoutSize(file, path: path) {
+        throw MappingError(
+          .unsupportedFileType, operation: .map, path: path,
+          detail: .note("a file of a virtual file system: it has content but no size"))
+      }
+      return file.stat.size
+    case .blockDevice:
+      let size = pgw_block_device_size(file.descriptor)
+      guard size >= 0 else { throw .last(.stat, path: path) }
+      return size
+    case .directory: throw MappingError(.isDirectory, operation: .map, path: path)
+    case .pipe:
+      throw MappingError(.unsupportedFileType, operation: .map, path: path, detail: .note("a pipe or FIFO"))
+    case .socket: throw MappingError(.unsupportedFileType, operation: .map, path: path, detail: .note("a socket"))
+    case .characterDevice:
+      throw MappingError(
+        .unsupportedFileType, operation: .map, path: path, detail: .note("a character device"))
+    case .symbolicLink: throw MappingError(.symbolicLink, operation: .map, path: path)
+    case .other: throw MappingError(.unsupportedFileType, operation: .map, path: path)
+    }
+  }
+
+  /// Files of /proc and /sys say size 0 and have content. Only asked of empty files.
+  private static func hasContentWithoutSize(_ file: borrowing OpenedFile, path: FilePath?) throws(MappingError) -> Bool {
+    var byte: UInt8 = 0
+    return unsafe pgw_pread(file.descriptor, &byte, 1, 0) > 0
+  }
+
+  internal static func viewCount(
+    size: Int64, offset: Int64, length: Int?, path: FilePath?
+  ) throws(MappingError) -> Int {
+    let rest = size - max(offset, 0)
+    guard offset >= 0, rest >= 0, length ?? 0 >= 0, Int64(length ?? 0) <= rest else {
+      throw MappingError(
+        .invalidRange, operation: .map, path: path, offset: offset, length: length.map(Int64.init),
+        detail: .fileSize(size))
+    }
+    if let length { return length }
+    guard let count = Int(exactly: rest) else {
+      throw MappingError(.addressSpaceExhausted, operation: .map, path: path, offset: offset, length: rest)
+    }
+    return count
+  }
+
+  /// Maps `count` bytes at `offset` and applies the options. The file's descriptor ends in the range, or is closed.
+  internal static func map(
+    _ file: consuming OpenedFile, offset: Int64, count: Int, options: Options, path: FilePath?
+  ) throws(MappingError) -> MappedRange {
+    guard count > 0 else { return MappedRange(emptyWith: options.keepsDescriptor ? file.take() : -1) }
+    guard let span = PageMath().span(offset: offset, length: count) else {
+      throw MappingError(.invalidRange, operation: .map, path: path, offset: offset, length: Int64(count))
+    }
+    var flags = options.sharing == .shared ? PGW_MAP_SHARED : PGW_MAP_PRIVATE
+    if options.populate { flags |= PGW_MAP_POPULATE }
+    if options.noReserve { flags |= PGW_MAP_NORESERVE }
+
+    let base = unsafe try place(
+      file.descriptor, span: span, flags: CInt(flags), alignment: options.alignment, path: path)
+    let range = unsafe try MappedRange(
+      adopting: base, length: span.length, descriptor: options.keepsDescriptor ? file.take() : -1,
+      fileOffset: span.offset, protection: 1, fillByte: options.fillByte, path: path)
+    try range.apply(options, path: path, offset: offset)
+    return range
+  }
+
+  private static func place(
+    _ descriptor: CInt, span: (offset: Int64, slack: Int, length: Int), flags: CInt, alignment: Int?, path: FilePath?
+  ) throws(MappingError) -> UnsafeMutableRawPointer {
+    guard let alignment else {
+      guard let base = unsafe pgw_map(nil, span.length, 1, flags, descriptor, span.offset) else {
+        throw .last(.map, path: path, offset: span.offset, length: Int64(span.length))
+      }
+      return unsafe base
+    }
+    guard alignment > 0, alignment & (alignment - 1) == 0 else {
+      throw MappingError(
+        .invalidRange, operation: .map, path: path, detail: .note("alignment \(alignment) is not a power of two"))
+    }
+    // Reserve enough to choose from, map over the right place, give the rest back.
+    let unit = max(alignment, SystemPage.size)
+    let (room, overflow) = span.length.addingReportingOverflow(unit)
+    let reserve = CInt(PGW_MAP_PRIVATE | PGW_MAP_ANONYMOUS | PGW_MAP_NORESERVE)
+    guard !overflow, let start = unsafe pgw_map(nil, room, 0, reserve, -1, 0) else {
+      throw MappingError(.addressSpaceExhausted, operation: .map, path: path, length: Int64(span.length))
+    }
+    let wanted = Int(span.offset & Int64(unit - 1))
+    let front = (wanted - Int(bitPattern: start) & (unit - 1) + unit) & (unit - 1)
+    let target = unsafe start + front
+    guard
+      let base = unsafe pgw_map(
+        target, span.length, 1, flags | CInt(PGW_MAP_FIXED), descriptor, span.offset)
+    else {
+      let error = MappingError.last(.map, path: path, offset: span.offset, length: Int64(span.length))
+      unsafe pgw_unmap(start, room)
+      throw error
+    }
+    if front > 0 { unsafe pgw_unmap(start, front) }
+    let back = room - front - span.length
+    if back > 0 { unsafe pgw_unmap(base + span.length, back) }
+    return unsafe base
+  }
+}
+
+extension MappedRange {
+  fileprivate borrowing func apply(
+    _ options: MappedFile.Options, path: FilePath?, offset: Int64
+  ) throws(MappingError) {
+    switch options.hugePages {
+    case .system: break
+    // Hints: a kernel without them must not make the mapping fail.
+    case .prefer: _ = unsafe pgw_madvise(base, length, CInt(PGW_MADV_HUGEPAGE))
+    case .avoid: _ = unsafe pgw_madvise(base, length, CInt(PGW_MADV_NOHUGEPAGE))
+    }
+    if options.fork == .omit, unsafe pgw_madvise(base, length, CInt(PGW_MADV_DONTFORK)) != 0 {
+      throw .last(.advise, path: path, offset: offset, length: Int64(length))
+    }
+    if options.coreDump == .exclude { _ = unsafe pgw_madvise(base, length, CInt(PGW_MADV_DONTDUMP)) }
+    if let name = options.name { _ = unsafe pgw_name_mapping(base, length, name) }
+    if options.lock != .none, unsafe pgw_lock(base, length, options.lock == .onFault) != 0 {
+      throw .last(.lock, path: path, offset: offset, length: Int64(length))
+    }
+  }
+}
