@@ -65,6 +65,13 @@ int pgw_open(const char *path, int flags, int mode) {
 
 int pgw_close(int descriptor) { return close(descriptor); }
 
+int pgw_truncate(int descriptor, int64_t length) {
+  int result;
+  do result = ftruncate(descriptor, (off_t)length);
+  while (result != 0 && errno == EINTR);
+  return result;
+}
+
 int pgw_sigurg(void) { return SIGURG; }
 
 bool pgw_may_write(int descriptor) {
