@@ -45,6 +45,8 @@ size_t pgw_copy_portable(void *destination, const void *source, size_t count) {
   return 0;
 }
 
+bool pgw_has_zero_byte(const void *bytes, size_t count) { return memchr(bytes, 0, count) != NULL; }
+
 #if !defined(__x86_64__)
 size_t pgw_copy_checked(void *destination, const void *source, size_t count) {
   return pgw_copy_portable(destination, source, count);

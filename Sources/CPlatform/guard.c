@@ -47,6 +47,7 @@ static uint64_t fault_total, copy_fault_total, chained_total;
 static int install_state;         // 0 never, 1 installed
 static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction previous; // written under install_lock before our handler can run
+static int previous_is_spent;     // a predecessor with SA_RESETHAND has had its one call
 
 static pgw_slot *slot_at(uint32_t number) {
   pgw_slot *chunk = __atomic_load_n(&chunks[number / CHUNK_SLOTS], __ATOMIC_ACQUIRE);
@@ -290,12 +291,26 @@ static void handle_sigbus(int signal, siginfo_t *info, void *context) {
   __atomic_fetch_add(&chained_total, 1, __ATOMIC_RELAXED);
   bool takes_three = (previous.sa_flags & SA_SIGINFO) != 0;
   void (*plain)(int) = previous.sa_handler;
+  // The kernel looks at the handler before the flags: SIG_DFL with SA_SIGINFO is still the default action.
+  if (plain == SIG_DFL || plain == SIG_IGN) takes_three = false;
+  bool was_sent = info == NULL || info->si_code <= 0;
+  // Ignored means ignored, and we stay installed. The kernel itself ends a process that faults with SIGBUS ignored.
+  if (!takes_three && plain == SIG_IGN && was_sent) return;
+  // SA_RESETHAND: one call, then the default action, as the kernel would have done. Such a handler may return and count
+  // on the repeated fault to end the process.
+  if ((previous.sa_flags & SA_RESETHAND) != 0 && __atomic_exchange_n(&previous_is_spent, 1, __ATOMIC_RELAXED) != 0) {
+    takes_three = false;
+    plain = SIG_DFL;
+  }
   if (!takes_three && (plain == SIG_DFL || plain == SIG_IGN)) {
     // Put the old action back and return: the instruction faults again and the kernel acts as if we were never here.
     // A signal that somebody sent has no instruction to repeat, so it is sent again.
     int saved = errno;
-    sigaction(SIGBUS, &previous, NULL);
-    if (info == NULL || info->si_code <= 0) raise(signal);
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = plain;
+    sigaction(SIGBUS, &action, NULL);
+    if (was_sent) raise(signal);
     errno = saved;
     return;
   }

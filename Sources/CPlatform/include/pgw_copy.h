@@ -5,6 +5,7 @@
 #ifndef PGW_COPY_H
 #define PGW_COPY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,5 +18,8 @@ size_t pgw_copy_checked(void *destination, const void *source, size_t count);
 
 /// The same promise in portable C: a sigsetjmp inside one C function, which no other frame is ever jumped over.
 size_t pgw_copy_portable(void *destination, const void *source, size_t count);
+
+/// True when one of the bytes is zero. What a cut leaves in a page is zeros, so bytes without any are the file's own.
+bool pgw_has_zero_byte(const void *bytes, size_t count);
 
 #endif

@@ -9,8 +9,9 @@ extension MappedFile {
   /// A page that cannot be had stops the copy instead of raising a signal. After a loss in this mapping the bytes are read
   /// by `pread`, so what is still in the file is delivered exactly, and what is not throws.
   ///
-  /// With the default check the copy is exact also for a cut inside a page, which leaves zeros without a fault: what a cut
-  /// leaves behind is zeros up to the end, so a copy whose last byte is not zero needs no further proof; else one fstat.
+  /// With the default check the copy is exact also for a cut inside a page, which leaves zeros without a fault: a short copy
+  /// without any zero byte needs no further proof; else the file is asked for its size. A file that is cut and written anew
+  /// during the copy needs `.stamp`.
   ///
   /// - Parameters:
   ///   - bounds: bytes of the view.
@@ -42,6 +43,9 @@ extension MappedFile {
     if let failure { throw failure }
   }
 
+  /// Bytes up to which looking for a zero is cheaper than asking the file for its size.
+  @inlinable internal static var scanLimit: Int { 4096 }
+
   /// `size` > 0 bytes at `offset`, which lies in the view.
   @inlinable @inline(__always)
   internal borrowing func copyChecked(
@@ -52,13 +56,14 @@ extension MappedFile {
       let missing = unsafe pgw_copy_checked(target, viewStart + offset, size)
       if missing == 0, !range.flag.isRaised {
         if check == .pages { return }
-        if unsafe target.load(fromByteOffset: size &- 1, as: UInt8.self) != 0 { return }
+        // Every byte counts, not only the last: the kernel zeroes a cut page from the front, and a copy can overtake it.
+        if size <= Self.scanLimit, unsafe !pgw_has_zero_byte(target, size) { return }
       }
     }
     try unsafe copySlowly(offset, size, target, check, operation)
   }
 
-  /// The cases that need a system call: the last byte is zero, a stamp is asked for, or a page was lost.
+  /// The cases that need a system call: a byte is zero, a stamp is asked for, or a page was lost.
   @inline(never) @usableFromInline
   internal borrowing func copySlowly(
     _ offset: Int, _ size: Int, _ target: UnsafeMutableRawPointer, _ check: FaultCheck,
@@ -74,7 +79,8 @@ extension MappedFile {
         range.descriptor >= 0 || check == .stamp ? check : .pages, since: before, upTo: offset + size, operation)
     }
     try unsafe readThrough(offset, size, target, operation)
-    if let before { try compareWithFile(.stamp, since: before, upTo: offset + size, operation) }
+    // A read that overlaps a cut can meet its zeros, too.
+    try compareWithFile(check, since: before, upTo: offset + size, operation)
   }
 
   /// The file's own bytes by pread: the same page cache, with errors instead of signals.

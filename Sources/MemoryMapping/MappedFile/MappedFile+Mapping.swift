@@ -66,8 +66,10 @@ extension MappedFile {
 
     let base = unsafe try place(
       file.descriptor, span: span, flags: CInt(flags), alignment: options.alignment, path: path)
+    // A lease ends with its last descriptor.
+    let keepsDescriptor = options.keepsDescriptor || options.stability == .lease
     let range = unsafe try MappedRange(
-      adopting: base, length: span.length, descriptor: options.keepsDescriptor ? file.take() : -1,
+      adopting: base, length: span.length, descriptor: keepsDescriptor ? file.take() : -1,
       fileOffset: span.offset, protection: 1, fillByte: options.fillByte, path: path)
     try range.apply(options, path: path, offset: offset)
     return range
@@ -112,7 +114,8 @@ extension MappedFile {
 }
 
 extension MappedRange {
-  fileprivate borrowing func apply(
+  /// Sets the options that belong to the pages' place in the process. A new mapping over the same place needs them again.
+  internal borrowing func apply(
     _ options: MappedFile.Options, path: FilePath?, offset: Int64
   ) throws(MappingError) {
     switch options.hugePages {

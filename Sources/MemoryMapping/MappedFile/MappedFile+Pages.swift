@@ -186,6 +186,8 @@ extension MappedFile {
         range.base, range.length, 1, CInt(flags | PGW_MAP_FIXED), range.descriptor, offset) != nil
     else { throw .last(.recover, path: path, offset: offset, length: Int64(range.length)) }
     do throws(MappingError) {
+      // The new mapping begins without the lock, the fork and dump policy and the name of the old one.
+      try range.apply(options, path: path, offset: offset)
       try probe(lost)
     } catch {
       var error = error

@@ -81,7 +81,14 @@ public struct MappedFile: ~Copyable, Sendable {
     let viewCount = try Self.viewCount(size: size, offset: offset, length: length, path: path)
     let stamp = FileIdentity(file.stat)
     let fileToMap = try Self.prepare(file, options: options, path: path)
+    // A copy is taken later than the size was asked: what the file lost in between is not in the copy.
+    if options.stability == .snapshot, fileToMap.stat.size < offset + Int64(viewCount) {
+      throw MappingError(
+        .truncated, operation: .snapshot, path: path, offset: fileToMap.stat.size,
+        length: offset + Int64(viewCount) - fileToMap.stat.size, detail: .fileSize(fileToMap.stat.size))
+    }
     self.range = try Self.map(fileToMap, offset: offset, count: viewCount, options: options, path: path)
+    self.range.holdsLease = options.stability == .lease
     self.slack = Int(offset & Int64(SystemPage.size - 1))
     self.count = viewCount
     self.fileOffset = offset

@@ -17,6 +17,8 @@ internal struct MappedRange: ~Copyable, @unchecked Sendable {
   @usableFromInline internal let flag: FaultFlag
   /// Owned; -1 when there is none.
   @usableFromInline internal let descriptor: CInt
+  /// A lease belongs to the open file, which a caller's descriptor or a forked child may hold for longer than we do.
+  internal var holdsLease = false
 
   /// Takes over a mapping that has been made. On failure the mapping and the descriptor are gone.
   internal init(
@@ -59,6 +61,7 @@ internal struct MappedRange: ~Copyable, @unchecked Sendable {
   deinit {
     if let slot = unsafe slot { unsafe pgw_guard_remove(slot) }
     if length > 0 { unsafe pgw_unmap(base, length) }
+    if holdsLease, descriptor >= 0 { _ = pgw_lease_release(descriptor) }
     if descriptor >= 0 { _ = pgw_close(descriptor) }
   }
 
@@ -67,6 +70,7 @@ internal struct MappedRange: ~Copyable, @unchecked Sendable {
     if let slot = unsafe slot { unsafe pgw_guard_remove(slot) }
     var failure: Errno? = nil
     if length > 0, unsafe pgw_unmap(base, length) != 0 { failure = .current }
+    if holdsLease, descriptor >= 0 { _ = pgw_lease_release(descriptor) }
     if descriptor >= 0, pgw_close(descriptor) != 0, failure == nil { failure = .current }
     discard self
     return failure
