@@ -41,7 +41,30 @@ public struct MappingFault: Sendable, Hashable {
   }
 }
 
+/// What it takes to explain a lost page: a copyable part of a ``MappedRange``, for views that borrow the mapping.
+///
+/// Valid as long as the range is mapped, which the lifetime of its holder must ensure.
+@usableFromInline
+@safe
+internal struct FaultOrigin: @unchecked Sendable {
+  internal let slot: UnsafeMutablePointer<pgw_slot>?
+  internal let flag: FaultFlag
+  internal let length: Int
+  internal let descriptor: CInt
+}
+
 extension MappedRange {
+  internal var faultOrigin: FaultOrigin {
+    unsafe FaultOrigin(slot: slot, flag: flag, length: length, descriptor: descriptor)
+  }
+
+  /// What the slot tells, with the kind found out by asking the file now. Nil while healthy.
+  internal func fault(slack: Int, count: Int) -> MappingFault? {
+    faultOrigin.fault(slack: slack, count: count)
+  }
+}
+
+extension FaultOrigin {
   /// What the slot tells, with the kind found out by asking the file now. Nil while healthy.
   internal func fault(slack: Int, count viewCount: Int) -> MappingFault? {
     guard let slot = unsafe slot, flag.isRaised else { return nil }

@@ -97,14 +97,7 @@ extension MappedFile {
   /// The error that tells of the mapping's fault.
   @inline(never) @usableFromInline
   internal borrowing func faultError(_ operation: MappingError.Operation) -> MappingError {
-    guard let fault else { return MappingError(.faulted, operation: operation, path: path, offset: fileOffset) }
-    var error = MappingError(
-      fault.code, operation: operation, path: path, offset: fault.offset, length: Int64(fault.lostRange.count))
-    if fault.kind == .truncated, range.descriptor >= 0 {
-      var now = pgw_stat()
-      if unsafe pgw_fstat(range.descriptor, &now) == 0 { error.detail = .fileSize(now.size) }
-    }
-    return error
+    FaultChecked(self).error(operation)
   }
 
   @inline(never) @usableFromInline

@@ -58,6 +58,8 @@ internal struct MappedRange: ~Copyable, @unchecked Sendable {
     self.descriptor = -1
   }
 
+  // Inlinable, because the inlinable owner destroys it: without this the optimizer of Swift 6.3 stops with an assertion.
+  @inlinable
   deinit {
     if let slot = unsafe slot { unsafe pgw_guard_remove(slot) }
     if length > 0 { unsafe pgw_unmap(base, length) }
