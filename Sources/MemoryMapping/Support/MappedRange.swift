@@ -18,7 +18,7 @@ internal struct MappedRange: ~Copyable, @unchecked Sendable {
   /// Owned; -1 when there is none.
   @usableFromInline internal let descriptor: CInt
   /// A lease belongs to the open file, which a caller's descriptor or a forked child may hold for longer than we do.
-  internal var holdsLease = false
+  @usableFromInline internal var holdsLease = false
 
   /// Takes over a mapping that has been made. On failure the mapping and the descriptor are gone.
   internal init(
