@@ -40,7 +40,9 @@ public struct AddressReservation: ~Copyable, @unchecked Sendable {
   /// - Complexity: O(1); about 15 µs whatever the size.
   public init(byteCount: Int, alignment: Int? = nil) throws(MappingError) {
     let unit = max(alignment ?? 0, SystemPage.size)
-    guard byteCount > 0, let rounded = PageMath().up(byteCount), unit & (unit - 1) == 0 else {
+    guard byteCount > 0, let rounded = PageMath().up(byteCount), alignment ?? 1 > 0,
+      (alignment ?? 1) & ((alignment ?? 1) - 1) == 0
+    else {
       throw MappingError(.invalidRange, operation: .reserve, length: Int64(byteCount))
     }
     let (room, overflow) = rounded.addingReportingOverflow(alignment == nil ? 0 : unit)

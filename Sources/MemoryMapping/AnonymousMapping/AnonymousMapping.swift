@@ -10,7 +10,8 @@ internal import SystemPackage
 ///
 /// ```swift
 /// var scratch = try AnonymousMapping(byteCount: 64 << 20, options: .init(hugePages: .prefer))
-/// scratch.mutableBytes.storeBytes(of: 42, as: UInt64.self)
+/// var bytes = scratch.mutableBytes
+/// bytes.storeBytes(of: 42, as: UInt64.self)
 /// ```
 ///
 /// C counterpart: `mmap(MAP_ANONYMOUS)`.

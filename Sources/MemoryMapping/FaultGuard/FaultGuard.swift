@@ -25,6 +25,15 @@ public enum FaultGuard {
     guard failure == 0 else { throw MappingError(Errno(rawValue: failure), .guardInstall) }
   }
 
+  /// For a signal handler of another library that replaced ours: lets the guard answer a SIGBUS.
+  ///
+  /// Call it with the three arguments that the kernel gave the handler (`SA_SIGINFO`). True means that the lost page was
+  /// replaced or the checked copy was ended, and the handler must return at once. Async-signal-safe. C:
+  /// `pgw_guard_resolve`.
+  @unsafe public static func resolve(
+    signal: CInt, info: UnsafeMutableRawPointer?, context: UnsafeMutableRawPointer?
+  ) -> Bool { unsafe pgw_guard_resolve(signal, info, context) }
+
   /// What stands between this process and SIGBUS now. Costs about a microsecond (sigaction, pthread_sigmask).
   public static var status: Status {
     var report = pgw_guard_report()

@@ -52,12 +52,24 @@ extension MappedFile {
     return count
   }
 
+  /// The unit in which the kernel maps this file: its huge page on hugetlbfs, where unmapping anything else fails.
+  internal static func pageSize(of file: borrowing OpenedFile) -> Int {
+    guard file.stat.block_size > SystemPage.size else { return SystemPage.size }
+    // Large block sizes are common elsewhere too; only hugetlbfs means its page by it.
+    var system = pgw_filesystem()
+    let hugetlbfs: UInt64 = 0x9584_58f6
+    guard unsafe pgw_fstatfs(file.descriptor, &system) == 0, system.type == hugetlbfs,
+      let unit = Int(exactly: file.stat.block_size), unit & (unit - 1) == 0
+    else { return SystemPage.size }
+    return unit
+  }
+
   /// Maps `count` bytes at `offset` and applies the options. The file's descriptor ends in the range, or is closed.
   internal static func map(
-    _ file: consuming OpenedFile, offset: Int64, count: Int, options: Options, path: FilePath?
+    _ file: consuming OpenedFile, offset: Int64, count: Int, pageSize: Int, options: Options, path: FilePath?
   ) throws(MappingError) -> MappedRange {
     guard count > 0 else { return MappedRange(emptyWith: options.keepsDescriptor ? file.take() : -1) }
-    guard let span = PageMath().span(offset: offset, length: count) else {
+    guard let span = PageMath(pageSize: pageSize).span(offset: offset, length: count) else {
       throw MappingError(.invalidRange, operation: .map, path: path, offset: offset, length: Int64(count))
     }
     var flags = options.sharing == .shared ? PGW_MAP_SHARED : PGW_MAP_PRIVATE
@@ -65,11 +77,12 @@ extension MappedFile {
     if options.noReserve { flags |= PGW_MAP_NORESERVE }
 
     let base = unsafe try place(
-      file.descriptor, span: span, flags: CInt(flags), alignment: options.alignment, path: path)
+      file.descriptor, span: span, flags: CInt(flags),
+      alignment: pageSize > SystemPage.size ? nil : options.alignment, path: path)
     // A lease ends with its last descriptor.
     let keepsDescriptor = options.keepsDescriptor || options.stability == .lease
     let range = unsafe try MappedRange(
-      adopting: base, length: span.length, descriptor: keepsDescriptor ? file.take() : -1,
+      adopting: base, length: span.length, pageSize: pageSize, descriptor: keepsDescriptor ? file.take() : -1,
       fileOffset: span.offset, protection: 1, fillByte: options.fillByte, path: path)
     try range.apply(options, path: path, offset: offset)
     return range

@@ -44,6 +44,23 @@ extension MappedFile {
     }
   }
 
+  /// Changes what the processor lets this process do with the whole pages of `bounds`.
+  ///
+  /// `@unsafe`: the views know nothing of it, and a touch of a page without access raises SIGSEGV, which the guard does not
+  /// answer. For catching stray pointers. C: `mprotect`.
+  @unsafe public borrowing func protect(
+    _ access: ReadAccess, _ bounds: Range<Int>? = nil
+  ) throws(MappingError) {
+    let pages = try pages(of: bounds, .protect)
+    guard pages.length > 0 else { return }
+    guard unsafe pgw_protect(range.base + pages.start, pages.length, access == .none ? 0 : 1) == 0 else {
+      throw .last(.protect, path: path, offset: fileOffset, length: Int64(pages.length))
+    }
+  }
+
+  /// What can be done with a page of a mapping for reading.
+  public enum ReadAccess: Sendable, Hashable { case none, readOnly }
+
   /// Loads the pages of `bounds` and maps them, so that touching them does not fault.
   ///
   /// Reports what cannot be loaded, unlike ``Options/populate``. Waits for the device; call it off the path that must answer.

@@ -87,9 +87,11 @@ public struct MappedFile: ~Copyable, Sendable {
         .truncated, operation: .snapshot, path: path, offset: fileToMap.stat.size,
         length: offset + Int64(viewCount) - fileToMap.stat.size, detail: .fileSize(fileToMap.stat.size))
     }
-    self.range = try Self.map(fileToMap, offset: offset, count: viewCount, options: options, path: path)
+    let unit = Self.pageSize(of: fileToMap)
+    self.range = try Self.map(
+      fileToMap, offset: offset, count: viewCount, pageSize: unit, options: options, path: path)
     self.range.holdsLease = options.stability == .lease
-    self.slack = Int(offset & Int64(SystemPage.size - 1))
+    self.slack = Int(offset & Int64(unit - 1))
     self.count = viewCount
     self.fileOffset = offset
     self.path = path
