@@ -104,7 +104,9 @@ private struct Composite: FixedLayout {
 
 private struct PaddedTuple: FixedLayout {
   var pair: (UInt8, UInt16, UInt32)
-  static func describeLayout(_ layout: inout LayoutDescription<PaddedTuple>) { layout.field(\.pair) }
+  static func describeLayout(_ layout: inout LayoutDescription<PaddedTuple>) {
+    layout.field(\.pair)
+  }
 }
 
 @Suite struct ViewsFixedLayoutTests {
@@ -158,7 +160,8 @@ private struct PaddedTuple: FixedLayout {
       #expect(Self.problem(Empty.self) == .empty)
       #expect(Self.problem([0 of UInt8].self) == .empty)
       #expect(Self.problem(Outer.self) == .field(typeName: "TailPadding", .gap(5..<8)))
-      #expect(Self.problem([4 of InnerPadding].self) == .field(typeName: "InnerPadding", .gap(1..<4)))
+      #expect(
+        Self.problem([4 of InnerPadding].self) == .field(typeName: "InnerPadding", .gap(1..<4)))
       guard case .paddingInField? = Self.problem(PaddedTuple.self) else {
         Issue.record("a padded tuple passed")
         return
@@ -190,7 +193,8 @@ private struct PaddedTuple: FixedLayout {
   }
 
   @Test func `many types verify beside each other`() {
-    // More inline array types than the table has words: they push each other out, and the answers stay right.
+    // More inline array types than the table has words: they push each other out, and the answers
+    // stay right.
     func check<T: FixedLayout>(_ type: T.Type, _ depth: Int) {
       #expect(Self.problem(type) == nil)
       #expect(Self.problem(Twice.self) == .overlap(0..<2))

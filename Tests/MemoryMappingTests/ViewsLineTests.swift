@@ -54,7 +54,8 @@ import Testing
 
   @Test(arguments: [
     ("", []), ("a", ["a"]), ("a\n", ["a"]), ("\n", [""]), ("\n\n", ["", ""]), ("a\nb", ["a", "b"]),
-    ("a\r\nb\r\n", ["a", "b"]), ("a\r", ["a\r"]), ("a\rb\n", ["a\rb"]), ("\r\n", [""]), ("\r\r\n", ["\r"]),
+    ("a\r\nb\r\n", ["a", "b"]), ("a\r", ["a\r"]), ("a\rb\n", ["a\rb"]), ("\r\n", [""]),
+    ("\r\r\n", ["\r"]),
     ("\n\r", ["", "\r"]), ("a\n\nb", ["a", "", "b"]),
   ])
   func `a line ends with LF or CR LF`(text: String, expected: [String]) {
@@ -76,11 +77,14 @@ import Testing
         for later in digits.indices[(place + 1)...] { digits[later] = 0 }
       }
     }
-    #expect(count == (1...8).reduce(1) { sum, n in sum + Int(repeatElement(3, count: n).reduce(1, *)) })
+    #expect(
+      count == (1...8).reduce(1) { sum, n in sum + Int(repeatElement(3, count: n).reduce(1, *)) })
   }
 
   @Test func `newlines at every place around block edges are found`() {
-    let edges = [0, 1, 62, 63, 64, 65, 126, 127, 128, 129, 191, 192, 255, 256, 257, 319, 320, 321, 400]
+    let edges = [
+      0, 1, 62, 63, 64, 65, 126, 127, 128, 129, 191, 192, 255, 256, 257, 319, 320, 321, 400,
+    ]
     for length in [63, 64, 65, 127, 128, 129, 192, 255, 256, 257, 320, 321, 384, 449] {
       for first in edges where first < length {
         for second in edges where second >= first && second < length {

@@ -18,7 +18,9 @@ import Testing
         let slice = bytes[offset..<(offset + size)]
         let little = size == 1 ? T(truncatingIfNeeded: slice[offset]) : reference(slice, as: type)
         #expect(try span.loadLittleEndian(at: offset, as: type) == little, "\(type) at \(offset)")
-        #expect(try span.loadBigEndian(at: offset, as: type) == little.byteSwapped, "\(type) at \(offset)")
+        #expect(
+          try span.loadBigEndian(at: offset, as: type) == little.byteSwapped, "\(type) at \(offset)"
+        )
         #expect(try T(littleEndian: span.load(at: offset, as: type)) == little)
         #expect(T(littleEndian: span[offset, as: type]) == little)
       }

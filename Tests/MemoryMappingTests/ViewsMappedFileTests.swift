@@ -45,7 +45,8 @@ import Testing
       let firstRecord = try raw.next()
       let firstSize = if let firstRecord { firstRecord.byteCount } else { 0 }
       #expect(firstSize == 64)
-      #expect(try map.load(at: bytes.count - 4, as: UInt32.self) == UInt32(littleEndian: 0x6C69_6174))
+      #expect(
+        try map.load(at: bytes.count - 4, as: UInt32.self) == UInt32(littleEndian: 0x6C69_6174))
       #expect(try map.loadBigEndian(at: bytes.count - 4, as: UInt32.self) == 0x7461_696C)
       #expect(try map.loadLittleEndian(at: bytes.count - 4, as: UInt16.self) == 0x6174)
     }
@@ -75,10 +76,13 @@ import Testing
     }
   }
 
-  /// Steps a cursor until it ends, counting; the error if one was thrown; and what a step after that gives.
+  /// Steps a cursor until it ends, counting; the error if one was thrown; and what a step after
+  /// that gives.
   enum View: String, CaseIterable { case lines, chunks, records, rawRecords, matches }
 
-  static func run(_ view: View, _ map: borrowing MappedFile) throws -> (steps: Int, error: MappingError?, over: Bool) {
+  static func run(_ view: View, _ map: borrowing MappedFile) throws -> (
+    steps: Int, error: MappingError?, over: Bool
+  ) {
     var steps = 0
     switch view {
     case .lines:
@@ -93,9 +97,10 @@ import Testing
       } catch { return (steps, error, try cursor.next() == nil) }
     case .records:
       var cursor = try map.records(of: [64 of UInt8].self)
-      do throws(MappingError) { while try cursor.next() != nil { steps += 1 } } catch {
-        return (steps, error, try cursor.next() == nil)
-      }
+      do throws(MappingError) {
+        // A value that nobody uses is not loaded in release, and then no page is lost.
+        while let record = try cursor.next() { steps += record[0] == record[63] ? 0 : 1 }
+      } catch { return (steps, error, try cursor.next() == nil) }
     case .rawRecords:
       var cursor = try map.records(stride: 64)
       do throws(MappingError) {
@@ -111,7 +116,8 @@ import Testing
   }
 
   @Test(arguments: View.allCases, [0, 1, 2])
-  func `a page lost under a cursor stops it with an error, once`(view: View, keptPages: Int) throws {
+  func `a page lost under a cursor stops it with an error, once`(view: View, keptPages: Int) throws
+  {
     let page = SystemPage.size
     try withViewFile(Self.text(pages: 4)) { path, file in
       let map = try MappedFile(path)
@@ -123,7 +129,8 @@ import Testing
       #expect(cut.error?.code == .truncated, "\(view)")
       #expect(cut.error?.path == path)
       #expect(cut.error?.offset == Int64(keptPages * page))
-      // Lines and matches look ahead in the bytes that they were given; nothing of the lost pages is handed out by them.
+      // Lines and matches look ahead in the bytes that they were given; nothing of the lost pages
+      // is handed out by them.
       #expect(cut.steps <= keptPages * page / 64 + 1, "\(view): \(cut.steps)")
       #expect(cut.over, "\(view): a cursor that threw is over")
       // The mapping stays faulted: a new cursor throws at its first step.

@@ -73,7 +73,9 @@ import Testing
         #expect(cursor.count == (31 - start) / 4)
         var offset = start
         while let value = cursor.next() {
-          let expected = (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[offset + $1]) << (8 * UInt32($1)) }
+          let expected = (0..<4).reduce(UInt32(0)) {
+            $0 | UInt32(bytes[offset + $1]) << (8 * UInt32($1))
+          }
           #expect(UInt32(littleEndian: value) == expected)
           offset += 4
           #expect(cursor.offset == offset - start)

@@ -7,7 +7,9 @@ import Testing
 @Suite struct ViewsSearchTests {
   static func reference(_ bytes: [UInt8], _ needle: [UInt8], from start: Int = 0) -> Int? {
     guard start <= bytes.count - needle.count else { return nil }
-    return (start...(bytes.count - needle.count)).first { bytes[$0..<($0 + needle.count)].elementsEqual(needle) }
+    return (start...(bytes.count - needle.count)).first {
+      bytes[$0..<($0 + needle.count)].elementsEqual(needle)
+    }
   }
 
   @Test func `count equals a loop for every size around the blocks`() {
@@ -46,7 +48,9 @@ import Testing
           for start in 0...(text.count + 1) {
             let expected = start > text.count ? nil : Self.reference(text, needle, from: start)
             let got = span.find(needle, from: start)
-            if got != expected { Issue.record("\(needle) in \(text) from \(start): \(String(describing: got))") }
+            if got != expected {
+              Issue.record("\(needle) in \(text) from \(start): \(String(describing: got))")
+            }
           }
         }
       }
@@ -57,12 +61,15 @@ import Testing
     for needleLength in [1, 2, 3, 8, 31, 32, 33, 64, 65] {
       let needle = (0..<needleLength).map { UInt8($0 % 5 + 1) }
       for length in 0...200 where length >= needleLength {
-        for place in Set([0, 1, 30, 31, 32, 33, 63, 64, 65, (length - needleLength) / 2, length - needleLength])
+        for place in Set([
+          0, 1, 30, 31, 32, 33, 63, 64, 65, (length - needleLength) / 2, length - needleLength,
+        ])
         where place >= 0 && place <= length - needleLength {
           var bytes = [UInt8](repeating: 0, count: length)
           bytes.replaceSubrange(place..<(place + needleLength), with: needle)
           try withFencedSpan(bytes, atEnd: true) { span in
-            #expect(span.find(needle) == place, "needle \(needleLength), text \(length), at \(place)")
+            #expect(
+              span.find(needle) == place, "needle \(needleLength), text \(length), at \(place)")
             #expect(span.find(needle, from: place) == place)
             #expect(span.find(needle, from: place + 1) == nil)
             #expect(span.find(needle[0]) == place)
@@ -76,7 +83,8 @@ import Testing
   @Test func `no byte beside the text is touched`() throws {
     for length in 0...200 {
       for atEnd in [false, true] {
-        // The first and last byte of the needle stand everywhere, so that every candidate is looked at.
+        // The first and last byte of the needle stand everywhere, so that every candidate is looked
+        // at.
         try withFencedSpan([UInt8](repeating: 7, count: length), atEnd: atEnd) { span in
           #expect(span.count(of: 7) == length)
           #expect(span.find(8) == nil)
@@ -92,8 +100,12 @@ import Testing
     var random = SeededGenerator(3)
     for round in 0..<3000 {
       let letters = UInt8([2, 3, 20].randomElement(using: &random)!)
-      let bytes = (0..<Int.random(in: 0..<500, using: &random)).map { _ in UInt8.random(in: 0..<letters, using: &random) }
-      let needle = (0..<Int.random(in: 1..<20, using: &random)).map { _ in UInt8.random(in: 0..<letters, using: &random) }
+      let bytes = (0..<Int.random(in: 0..<500, using: &random)).map { _ in
+        UInt8.random(in: 0..<letters, using: &random)
+      }
+      let needle = (0..<Int.random(in: 1..<20, using: &random)).map { _ in
+        UInt8.random(in: 0..<letters, using: &random)
+      }
       let expected = Self.reference(bytes, needle)
       withSpan(bytes) { span in
         #expect(span.find(needle) == expected, "round \(round)")
@@ -109,7 +121,8 @@ import Testing
     }
   }
 
-  @Test func `a text full of false candidates is given to the linear search and still searched right`() {
+  @Test
+  func `a text full of false candidates is given to the linear search and still searched right`() {
     // The needle's first and last byte are everywhere, and it differs in the middle only.
     let size = 300_000
     var needle = [UInt8](repeating: 7, count: 999)
@@ -122,7 +135,8 @@ import Testing
 
   @Test(arguments: [
     ("abcabc", "abc", [0, 3]), ("aaaa", "aa", [0, 2]), ("aaaaa", "aa", [0, 2]), ("", "a", []),
-    ("abc", "", [0, 1, 2, 3]), ("", "", [0]), ("xay", "a", [1]), ("añb", "ñ", [1]), ("abc", "abcd", []),
+    ("abc", "", [0, 1, 2, 3]), ("", "", [0]), ("xay", "a", [1]), ("añb", "ñ", [1]),
+    ("abc", "abcd", []),
   ])
   func `matches go on behind each match`(text: String, needle: String, expected: [Int]) {
     withSpan(Array(text.utf8)) { span in
@@ -147,7 +161,9 @@ import Testing
   }
 
   @Test func `equality and prefix compare bytes`() {
-    for (text, other) in [([1, 2, 3], [1, 2]), ([1, 2, 3], []), ([], []), ([1, 2, 3], [2, 2, 3]), ([1], [1, 2])] {
+    for (text, other) in [
+      ([1, 2, 3], [1, 2]), ([1, 2, 3], []), ([], []), ([1, 2, 3], [2, 2, 3]), ([1], [1, 2]),
+    ] {
       let text = text.map { UInt8($0) }
       let other = other.map { UInt8($0) }
       withSpan(text) { span in

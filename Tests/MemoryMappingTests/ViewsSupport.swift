@@ -28,7 +28,8 @@ func array(_ span: RawSpan) -> [UInt8] {
   unsafe span.withUnsafeBytes { unsafe Array($0) }
 }
 
-/// Bytes that lie between two pages that nobody may touch, so that a read of one byte too many ends the process.
+/// Bytes that lie between two pages that nobody may touch, so that a read of one byte too many ends
+/// the process.
 ///
 /// `atEnd` puts them against the page behind, else against the page in front.
 func withFencedSpan<R>(
@@ -39,7 +40,9 @@ func withFencedSpan<R>(
   let base = unsafe mmap(nil, room + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANON, -1, 0)
   guard let base = unsafe base, unsafe base != MAP_FAILED else { throw Errno.noMemory }
   defer { unsafe munmap(base, room + 2 * page) }
-  guard unsafe mprotect(base + page, room, PROT_READ | PROT_WRITE) == 0 else { throw Errno.noMemory }
+  guard unsafe mprotect(base + page, room, PROT_READ | PROT_WRITE) == 0 else {
+    throw Errno.noMemory
+  }
   let start = unsafe base + page + (atEnd ? room - bytes.count : 0)
   unsafe start.copyMemory(from: bytes, byteCount: bytes.count)
   return try unsafe body(RawSpan(_unsafeStart: start, byteCount: bytes.count))

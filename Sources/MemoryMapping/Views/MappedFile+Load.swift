@@ -6,10 +6,12 @@ extension MappedFile {
   /// - Parameters:
   ///   - offset: in bytes from the start of the view; need not be aligned; any value is allowed.
   ///   - type: read in this machine's byte order.
-  ///   - check: see ``copy(_:into:check:)``. With the default, a value whose last byte is zero costs an fstat; give
+  ///   - check: see ``copy(_:into:check:)``. With the default, a value whose last byte is zero
+  ///     costs an fstat; give
   ///     `.pages` where a cut inside a page need not be told from zeros.
   /// - Throws: ``MappingError`` as ``copy(_:into:check:)``.
-  /// - Complexity: O(1); some nanoseconds. For many values of one region, load from the span of a guarded scope.
+  /// - Complexity: O(1); some nanoseconds. For many values of one region, load from the span of a
+  ///   guarded scope.
   @inlinable
   public borrowing func load<T: FixedLayout>(
     at offset: Int, as type: T.Type = T.self, check: FaultCheck = .size
@@ -32,7 +34,8 @@ extension MappedFile {
         failure = error
         unsafe target.initializeMemory(as: UInt8.self, repeating: 0, count: size)
       }
-      // Right because the copy, or the zeros, filled all of it, and any bytes are a value of a fixed layout.
+      // Right because the copy, or the zeros, filled all of it, and any bytes are a value of a
+      // fixed layout.
       return unsafe target.load(as: T.self)
     }
     if let failure { throw failure }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Searches of a whole mapping as guarded scopes. Their default check is `.size`, as for copies: a cut inside a page leaves
-// zeros, which would make a count too low without a fault.
+// Searches of a whole mapping as guarded scopes. Their default check is `.size`, as for copies: a
+// cut inside a page leaves zeros, which would make a count too low without a fault.
 extension MappedFile {
   /// How many bytes equal `byte`: the number of lines of a text file, for LF.
   ///
@@ -23,7 +23,8 @@ extension MappedFile {
     try withBytes(check: check) { $0.find(byte, from: start) }
   }
 
-  /// Offset in the view of the first place at `start` or after where the bytes of `needle` stand, or nil.
+  /// Offset in the view of the first place at `start` or after where the bytes of `needle` stand,
+  /// or nil.
   ///
   /// - Throws: ``MappingError`` as ``withBytes(_:check:_:)``.
   /// - Complexity: O(n). C counterpart: `memmem`.

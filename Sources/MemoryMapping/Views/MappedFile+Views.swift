@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Cursors over a mapping. Each borrows the mapping, so it cannot outlive it, and checks for lost pages as it goes.
+// Cursors over a mapping. Each borrows the mapping, so it cannot outlive it, and checks for lost
+// pages as it goes.
 extension MappedFile {
   /// A cursor over the lines of the file, which ends lines at LF or CR LF.
   ///
@@ -35,7 +36,8 @@ extension MappedFile {
 
   /// A cursor over values of `type` that lie one after the other, in this machine's byte order.
   ///
-  /// - Throws: ``LayoutError`` when the type's adoption of ``FixedLayout`` is wrong. Never depends on the bytes.
+  /// - Throws: ``LayoutError`` when the type's adoption of ``FixedLayout`` is wrong. Never depends
+  ///   on the bytes.
   /// - Complexity: O(1).
   @_lifetime(borrow self)
   public borrowing func records<Record: FixedLayout>(

@@ -22,9 +22,10 @@ public struct ViewBoundsError: Error, Sendable, Hashable, CustomStringConvertibl
   }
 }
 
-// Two forms, because an offset has two origins. One that was read from the data may be anything, so `load` throws. One that
-// the program computed is right or a mistake, so the subscript traps as an array's does. Both are checked, neither needs
-// alignment, and both compile to one compare and one load.
+// Two forms, because an offset has two origins. One that was read from the data may be anything, so
+// `load` throws. One that the program computed is right or a mistake, so the subscript traps as an
+// array's does. Both are checked, neither needs alignment, and both compile to one compare and one
+// load.
 extension RawSpan {
   /// Reads a value whose offset comes from the data.
   ///
@@ -45,7 +46,8 @@ extension RawSpan {
     return loadInBounds(at: offset, as: type)
   }
 
-  /// Reads an integer that is stored with its lowest byte first, at an offset that comes from the data.
+  /// Reads an integer that is stored with its lowest byte first, at an offset that comes from the
+  /// data.
   ///
   /// - Throws: ``ViewBoundsError`` when the integer does not lie in the span.
   /// - Complexity: O(1). C counterpart: `le16toh` and its kin.
@@ -56,7 +58,8 @@ extension RawSpan {
     T(littleEndian: try load(at: offset, as: type))
   }
 
-  /// Reads an integer that is stored with its highest byte first (network order), at an offset that comes from the data.
+  /// Reads an integer that is stored with its highest byte first (network order), at an offset that
+  /// comes from the data.
   ///
   /// - Throws: ``ViewBoundsError`` when the integer does not lie in the span.
   /// - Complexity: O(1). C counterpart: `be16toh` and its kin, `ntohl`.
@@ -69,13 +72,15 @@ extension RawSpan {
 
   /// Reads a value whose offset the program computed, in this machine's byte order.
   ///
-  /// - Precondition: the value lies in the span. For an offset that comes from the data use ``load(at:as:)``.
+  /// - Precondition: the value lies in the span. For an offset that comes from the data use
+  ///   ``load(at:as:)``.
   /// - Complexity: O(1); in a loop over a range the compiler can hoist the check.
   @inlinable @inline(__always)
   public subscript<T: FixedLayout>(offset: Int, as type: T.Type) -> T {
     precondition(
       offset >= 0 && offset <= byteCount &- MemoryLayout<T>.size,
-      "RawSpan[offset, as:]: the value must lie in the span; for an offset from the data use load(at:as:)")
+      "RawSpan[offset, as:]: the value must lie in the span; for an offset from the data use load(at:as:)"
+    )
     if !T._isPrimitiveLayout { VerifiedLayouts.require(type) }
     return loadInBounds(at: offset, as: type)
   }
@@ -83,7 +88,8 @@ extension RawSpan {
   /// For callers that checked the bounds and the layout.
   @inlinable @inline(__always)
   internal func loadInBounds<T: FixedLayout>(at offset: Int, as type: T.Type) -> T {
-    // Right because of what the callers checked, and because every bit pattern is a value of a fixed layout.
+    // Right because of what the callers checked, and because every bit pattern is a value of a
+    // fixed layout.
     return unsafe unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: type)
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What tests need from C: handlers to chain with, raw faults, small system calls.
+// What tests need from C: handlers to chain with, raw faults, child processes, file system shutdown, small system calls.
 
 #ifndef PGW_CTEST_SUPPORT_H
 #define PGW_CTEST_SUPPORT_H
@@ -8,5 +8,106 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+
+// ---------------------------------------------------------------------------------- signals
+
+/// How pgt_install_handler behaves when it is called with a SIGBUS.
+enum {
+  PGT_STYLE_THREE = 0,     ///< SA_SIGINFO, three arguments
+  PGT_STYLE_ONE = 1,       ///< the old one-argument form
+  PGT_STYLE_RESET = 2,     ///< SA_SIGINFO | SA_RESETHAND: counts, returns, expects the default action next
+  PGT_STYLE_RESOLVE = 3,   ///< asks `resolve` first; exits with 43 when it says no
+  PGT_STYLE_SAVED = 4,     ///< calls the handler that it replaced (saved sigaction) for everything
+  PGT_STYLE_IGNORE = 5,    ///< SIG_IGN
+  PGT_STYLE_DEFAULT_FLAGGED = 6,  ///< SIG_DFL with SA_SIGINFO set
+  PGT_STYLE_REPAIR = 7,    ///< maps a page of 0x52 over the fault and returns: another library's guard
+};
+typedef bool (*pgt_resolver)(int, void *, void *);
+
+/// Installs a SIGBUS handler of the given style. It counts its calls; THREE and ONE end the process with status 42.
+int pgt_install_handler(int style, pgt_resolver resolve);
+int pgt_handler_calls(void);
+/// The address that the handler saw last; 0 for the one-argument form.
+uintptr_t pgt_handler_address(void);
+/// True when the signal that the handler saw came from kill(2) or raise.
+bool pgt_handler_saw_user(void);
+int pgt_block_sigbus(bool block);
+int pgt_default_sigbus(void);
+void pgt_raise_sigbus(void);
+/// SIGIO and SIGURG counters, to see that a lease break is harmless.
+int pgt_count_signal(int signal);
+
+// ---------------------------------------------------------------------------------- memory
+
+/// Reads one byte, opaque to the optimizer.
+uint8_t pgt_touch(const void *address);
+void pgt_store(void *address, uint8_t value);
+void *pgt_map_file(int descriptor, size_t length, int64_t offset, bool writable);
+int pgt_remap_file(void *base, size_t length, int descriptor, int64_t offset);
+void *pgt_map_anonymous(size_t length);
+int pgt_unmap(void *base, size_t length);
+
+/// Fills with bytes of the pattern: 1 + (offset * 131 >> 3 ... ) & 0x7f, never zero. Offset counts from the file's start.
+void pgt_pattern(void *bytes, size_t count, uint64_t offset);
+/// The first index whose byte is not the pattern's, or -1.
+int64_t pgt_pattern_mismatch(const void *bytes, size_t count, uint64_t offset);
+/// The first index whose byte is neither the pattern's nor `other`, or -1.
+int64_t pgt_pattern_mismatch_or(const void *bytes, size_t count, uint64_t offset, uint8_t other);
+
+// ---------------------------------------------------------------------------------- processes
+
+/// Starts a process by posix_spawn. `arguments` and `environment` end with NULL; environment NULL inherits. Output goes to
+/// `output` (a descriptor) for both stdout and stderr, or is inherited with -1. Returns the pid or -errno.
+pid_t pgt_spawn(const char *const *arguments, const char *const *environment, int output);
+/// Waits at most `milliseconds`; kills the child after that. The exit status, or 256 + signal, or -1 when it was killed late.
+int pgt_wait(pid_t pid, int milliseconds);
+/// fork, run `body` in the child and _exit with its result. Parent gets the pid.
+pid_t pgt_fork(int (*body)(void *), void *context);
+/// A child that does to `path` what `script` says until it is killed: see support.c.
+pid_t pgt_fork_writer(const char *path, int64_t size, int mode, uint32_t seed);
+enum {
+  PGT_WRITER_PAGES = 1,    ///< cuts at page edges, grows again with holes
+  PGT_WRITER_ANY = 2,      ///< cuts anywhere, grows again with holes
+  PGT_WRITER_REWRITE = 3,  ///< cuts anywhere, grows again by writing the pattern from the front
+};
+int pgt_kill(pid_t pid);
+int pgt_set_user(uid_t user);
+int pgt_limit_memlock(uint64_t bytes);
+int pgt_limit_files(uint64_t count);
+int pgt_limit_address_space(uint64_t bytes);
+bool pgt_is_root(void);
+int pgt_descriptor_flags_cloexec(int descriptor);
+
+// ---------------------------------------------------------------------------------- file systems
+
+int pgt_mount_tmpfs(const char *folder, const char *options);
+int pgt_mount(const char *device, const char *folder, const char *type, const char *options);
+/// Lazy unmount (MNT_DETACH), so that a leftover user does not keep it.
+int pgt_unmount(const char *folder);
+/// Attaches `image` to a free loop device that goes away with its last user. A descriptor of the device, which the caller
+/// closes once the mount holds it, or -errno.
+int pgt_loop_attach(const char *image, char *device, size_t capacity);
+/// EXT4_IOC_SHUTDOWN / XFS_IOC_GOINGDOWN without flushing: every later I/O fails.
+int pgt_shut_down(const char *folder);
+int pgt_drop_caches(int descriptor);
+int pgt_make_fifo(const char *path);
+int pgt_make_socket(const char *path);
+/// fcntl F_SETLEASE; kind 0 read, 1 write, 2 none.
+int pgt_lease(int descriptor, int kind);
+int pgt_lease_kind(int descriptor);
+int pgt_memfd(const char *name, bool sealable, bool hugetlb);
+int pgt_allocate(int descriptor, int64_t offset, int64_t length);
+
+// ---------------------------------------------------------------------------------- threads and time
+
+/// Ends the process with a message after `seconds`, unless cancelled. Returns a ticket.
+void pgt_watchdog_start(int ticket, unsigned seconds, const char *what);
+void pgt_watchdog_stop(int ticket);
+int pgt_watchdog_ticket(void);
+/// Runs `body(index, context)` on `count` threads and waits for all.
+int pgt_threads(int count, void (*body)(int, void *), void *context);
+uint64_t pgt_now_ns(void);
+void pgt_sleep_us(unsigned microseconds);
 
 #endif

@@ -10,7 +10,7 @@
 /// ```
 ///
 /// A cursor over a ``MappedFile`` is made by ``MappedFile/chunks(of:)`` and its `next()` throws.
-public struct ChunkCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
+public struct ChunkCursor<Check: CursorCheck & ~Copyable>: ~Copyable, ~Escapable {
   @usableFromInline internal let bytes: RawSpan
   @usableFromInline internal var check: StepCheck<Check>
   /// Bytes per chunk.
@@ -20,7 +20,7 @@ public struct ChunkCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
 
   @usableFromInline
   @_lifetime(copy bytes)
-  internal init(_ bytes: RawSpan, chunkSize: Int, check: Check) {
+  internal init(_ bytes: RawSpan, chunkSize: Int, check: consuming Check) {
     precondition(chunkSize > 0, "chunks(of:): a chunk has at least one byte")
     self.bytes = bytes
     self.chunkSize = chunkSize
@@ -29,10 +29,11 @@ public struct ChunkCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
 
   /// The next chunk, or nil after the last.
   ///
-  /// Each call that returns a chunk moves ``offset`` ahead by its size. After a call that threw, the cursor is at its end and
-  /// returns nil.
+  /// Each call that returns a chunk moves ``offset`` ahead by its size. After a call that threw,
+  /// the cursor is at its end and returns nil.
   ///
-  /// - Throws: over a mapping ``MappingError`` when a page was lost while the chunk before was used; over a bare span nothing.
+  /// - Throws: over a mapping ``MappingError`` when a page was lost while the chunk before was
+  ///   used; over a bare span nothing.
   /// - Complexity: O(1).
   @_lifetime(copy self)
   public mutating func next() throws(Check.Failure) -> RawSpan? {

@@ -2,9 +2,11 @@
 
 /// How a cursor learns that the bytes under it were lost.
 ///
-/// Cursors are generic over it, so that one over plain memory does not throw and pays nothing, and one over a mapping throws
-/// as it goes. ``ScopeChecked`` and ``FaultChecked`` are the two there are.
-public protocol CursorCheck {
+/// Cursors are generic over it, so that one over plain memory does not throw and pays nothing, and
+/// one over a mapping throws as it goes. ``ScopeChecked`` and ``FaultChecked`` are the two there
+/// are. A check need not be copyable: one that holds a reference would else be retained and
+/// released at every step.
+public protocol CursorCheck: ~Copyable {
   /// What a step can throw: `Never` where nothing can be lost.
   associatedtype Failure: Error
 
@@ -17,8 +19,8 @@ public protocol CursorCheck {
 
 /// The check of cursors over a bare `RawSpan`: none.
 ///
-/// Either the bytes cannot be lost, or somebody else checks: inside ``MappedFile/withBytes(_:check:_:)`` the scope throws at its
-/// end.
+/// Either the bytes cannot be lost, or somebody else checks: inside
+/// ``MappedFile/withBytes(_:check:_:)`` the scope throws at its end.
 public struct ScopeChecked: CursorCheck, BitwiseCopyable, Sendable {
   @inlinable internal init() {}
 
@@ -29,14 +31,15 @@ public struct ScopeChecked: CursorCheck, BitwiseCopyable, Sendable {
   public func checkEnd() {}
 }
 
-/// A cursor's check together with whether the cursor is over, so that the end is checked once and an error thrown once.
+/// A cursor's check together with whether the cursor is over, so that the end is checked once and
+/// an error thrown once.
 @usableFromInline
-internal struct StepCheck<Check: CursorCheck> {
+internal struct StepCheck<Check: CursorCheck & ~Copyable>: ~Copyable {
   @usableFromInline internal let check: Check
   @usableFromInline internal var isOver = false
 
   @inlinable
-  internal init(_ check: Check) { self.check = check }
+  internal init(_ check: consuming Check) { self.check = check }
 
   /// For a step that found something. After an error the cursor must go to its end.
   @inlinable @inline(__always)

@@ -3,14 +3,17 @@
 internal import CPlatform
 internal import SystemPackage
 
-/// The check of cursors over a mapping: each step asks whether a page was lost before it hands out bytes.
+/// The check of cursors over a mapping: each step asks whether a page was lost before it hands out
+/// bytes.
 ///
-/// A step costs two loads more. At the end the file's size is asked once (one fstat, about 0.4 µs), which finds also a cut
-/// inside a page: that leaves zeros without a fault. Mappings without a descriptor and snapshots are not asked.
+/// A step costs two loads more. At the end the file's size is asked once (one fstat, about 0.4 µs),
+/// which finds also a cut inside a page: that leaves zeros without a fault. Mappings without a
+/// descriptor and snapshots are not asked.
 ///
-/// What is promised: a loop that runs to the `nil` has seen the file's own bytes only. A loop that is left early has that
-/// promise up to its last step; call ``MappedFile/checkFault()`` for what was read since.
-public struct FaultChecked: CursorCheck, Sendable {
+/// What is promised: a loop that runs to the `nil` has seen the file's own bytes only. A loop that
+/// is left early has that promise up to its last step; call ``MappedFile/checkFault()`` for what
+/// was read since.
+public struct FaultChecked: CursorCheck, ~Copyable, Sendable {
   @usableFromInline internal let flag: FaultFlag
   private let origin: FaultOrigin
   private let slack: Int

@@ -12,8 +12,9 @@ public enum LineTerminators: Sendable, Hashable {
 
 /// Goes through the lines of some bytes without copying them.
 ///
-/// A line ends with LF, or with CR and LF. A CR elsewhere is part of its line. The last line needs no terminator; a
-/// terminator at the end starts no further, empty line; no bytes are no lines. Lines may have any length and any bytes.
+/// A line ends with LF, or with CR and LF. A CR elsewhere is part of its line. The last line needs
+/// no terminator; a terminator at the end starts no further, empty line; no bytes are no lines.
+/// Lines may have any length and any bytes.
 ///
 /// ```swift
 /// var lines = bytes.lines()
@@ -22,16 +23,18 @@ public enum LineTerminators: Sendable, Hashable {
 /// }
 /// ```
 ///
-/// A line is a view of the original bytes, and stays valid as they do: several lines can be held at once. Nothing is
-/// allocated. A cursor over a ``MappedFile`` is made by ``MappedFile/lines(terminators:)`` and its `next()` throws.
+/// A line is a view of the original bytes, and stays valid as they do: several lines can be held at
+/// once. Nothing is allocated. A cursor over a ``MappedFile`` is made by
+/// ``MappedFile/lines(terminators:)`` and its `next()` throws.
 ///
-/// Newlines are found 64 bytes at a time as a bit mask and taken from it one by one; a line that is longer than some blocks
-/// is skipped through by `memchr`. C counterpart: `getline`, without its copy and its lock.
-public struct LineCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
+/// Newlines are found 64 bytes at a time as a bit mask and taken from it one by one; a line that is
+/// longer than some blocks is skipped through by `memchr`. C counterpart: `getline`, without its
+/// copy and its lock.
+public struct LineCursor<Check: CursorCheck & ~Copyable>: ~Copyable, ~Escapable {
   @usableFromInline internal let bytes: RawSpan
   @usableFromInline internal var check: StepCheck<Check>
   @usableFromInline internal let keepsTerminators: Bool
-  /// Newlines of the present block that were not yet handed out: bit i is the byte at blockStart + i.
+  /// Newlines of the present block that were not yet handed out: bit i is byte i of the block.
   @usableFromInline internal var newlines: UInt64 = 0
   /// Offset of the present block. Before the first one: such that the next block is at 0.
   @usableFromInline internal var blockStart: Int
@@ -39,7 +42,7 @@ public struct LineCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
 
   @inlinable
   @_lifetime(copy bytes)
-  internal init(_ bytes: RawSpan, terminators: LineTerminators, check: Check) {
+  internal init(_ bytes: RawSpan, terminators: LineTerminators, check: consuming Check) {
     self.bytes = bytes
     self.check = StepCheck(check)
     self.keepsTerminators = terminators == .kept
@@ -52,11 +55,11 @@ public struct LineCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
 
   /// The next line, or nil after the last.
   ///
-  /// Each call that returns a line moves ``offset`` ahead by at least one byte. After a call that threw, the cursor is at its
-  /// end and returns nil.
+  /// Each call that returns a line moves ``offset`` ahead by at least one byte. After a call that
+  /// threw, the cursor is at its end and returns nil.
   ///
-  /// - Throws: over a mapping ``MappingError`` when a page was lost, in this step or between it and the one before; over a
-  ///   bare span nothing.
+  /// - Throws: over a mapping ``MappingError`` when a page was lost, in this step or between it and
+  ///   the one before; over a bare span nothing.
   /// - Complexity: O(length of the line); one to three nanoseconds for short lines.
   @inlinable
   @_lifetime(copy self)
@@ -103,7 +106,8 @@ public struct LineCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
   /// The last block, of fewer than 64 bytes; or none.
   @inline(never) @usableFromInline
   internal mutating func loadTail() -> Bool {
-    // A cursor at its end stays there, so that blockStart cannot overflow however often next() is called.
+    // A cursor at its end stays there, so that blockStart cannot overflow however often next() is
+    // called.
     guard blockStart < bytes.byteCount else {
       blockStart = bytes.byteCount
       return false

@@ -7,11 +7,13 @@
 /// while let tick = ticks.next() {
 ///   volume += UInt64(tick.size)
 /// }
-/// if !ticks.remainder.isEmpty { report("\(ticks.remainder.byteCount) bytes of an unfinished record") }
+/// if !ticks.remainder.isEmpty { print("the last record is unfinished") }
 /// ```
 ///
 /// A cursor over a ``MappedFile`` is made by ``MappedFile/records(of:)`` and its `next()` throws.
-public struct RecordCursor<Record: FixedLayout, Check: CursorCheck>: ~Copyable, ~Escapable {
+public struct RecordCursor<Record: FixedLayout, Check: CursorCheck & ~Copyable>: ~Copyable,
+  ~Escapable
+{
   @usableFromInline internal let bytes: RawSpan
   @usableFromInline internal var check: StepCheck<Check>
   /// End of the last whole record, from the start of the bytes.
@@ -21,7 +23,8 @@ public struct RecordCursor<Record: FixedLayout, Check: CursorCheck>: ~Copyable, 
   /// Throws unless the layout of `Record` is proved.
   @usableFromInline
   @_lifetime(copy bytes)
-  internal init(_ bytes: RawSpan, of type: Record.Type, check: Check) throws(LayoutError) {
+  internal init(_ bytes: RawSpan, of type: Record.Type, check: consuming Check) throws(LayoutError)
+  {
     try verifyFixedLayout(type)
     self.bytes = bytes
     self.check = StepCheck(check)
@@ -36,7 +39,8 @@ public struct RecordCursor<Record: FixedLayout, Check: CursorCheck>: ~Copyable, 
   /// Whole records from the start to the end, gone through or not.
   public var count: Int { end / MemoryLayout<Record>.stride }
 
-  /// The bytes after the last whole record: empty when the input ends with one. Known from the start.
+  /// The bytes after the last whole record: empty when the input ends with one. Known from the
+  /// start.
   public var remainder: RawSpan {
     @_lifetime(copy self)
     get { bytes.extracting(end..<bytes.byteCount) }
@@ -46,7 +50,8 @@ public struct RecordCursor<Record: FixedLayout, Check: CursorCheck>: ~Copyable, 
   ///
   /// After a call that threw, the cursor is at its end and returns nil.
   ///
-  /// - Throws: over a mapping ``MappingError`` when a page was lost, in this step or before it; over a bare span nothing.
+  /// - Throws: over a mapping ``MappingError`` when a page was lost, in this step or before it;
+  ///   over a bare span nothing.
   /// - Complexity: O(1), unaligned bytes included.
   @inlinable
   public mutating func next() throws(Check.Failure) -> Record? {
@@ -75,8 +80,9 @@ public struct RecordCursor<Record: FixedLayout, Check: CursorCheck>: ~Copyable, 
 
 /// Goes through records of a size that is known at run time only, as bytes.
 ///
-/// A cursor over a ``MappedFile`` is made by ``MappedFile/records(stride:)`` and its `next()` throws.
-public struct RawRecordCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
+/// A cursor over a ``MappedFile`` is made by ``MappedFile/records(stride:)`` and its `next()`
+/// throws.
+public struct RawRecordCursor<Check: CursorCheck & ~Copyable>: ~Copyable, ~Escapable {
   @usableFromInline internal let bytes: RawSpan
   @usableFromInline internal var check: StepCheck<Check>
   /// Bytes per record.
@@ -86,9 +92,11 @@ public struct RawRecordCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
 
   @usableFromInline
   @_lifetime(copy bytes)
-  internal init(_ bytes: RawSpan, stride: Int, check: Check) throws(LayoutError) {
+  internal init(_ bytes: RawSpan, stride: Int, check: consuming Check) throws(LayoutError) {
     // Thrown and not trapped: a record size often stands in the file's own header.
-    guard stride > 0 else { throw LayoutError(typeName: "The record", problem: .strideNotPositive(stride)) }
+    guard stride > 0 else {
+      throw LayoutError(typeName: "The record", problem: .strideNotPositive(stride))
+    }
     self.bytes = bytes
     self.stride = stride
     self.check = StepCheck(check)
@@ -102,7 +110,8 @@ public struct RawRecordCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
   /// Whole records from the start to the end, gone through or not.
   public var count: Int { end / stride }
 
-  /// The bytes after the last whole record: empty when the input ends with one. Known from the start.
+  /// The bytes after the last whole record: empty when the input ends with one. Known from the
+  /// start.
   public var remainder: RawSpan {
     @_lifetime(copy self)
     get { bytes.extracting(end..<bytes.byteCount) }
@@ -112,8 +121,8 @@ public struct RawRecordCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
   ///
   /// After a call that threw, the cursor is at its end and returns nil.
   ///
-  /// - Throws: over a mapping ``MappingError`` when a page was lost while the record before was used; over a bare span
-  ///   nothing.
+  /// - Throws: over a mapping ``MappingError`` when a page was lost while the record before was
+  ///   used; over a bare span nothing.
   /// - Complexity: O(1).
   @inlinable
   @_lifetime(copy self)
@@ -141,9 +150,11 @@ public struct RawRecordCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
 }
 
 extension RawSpan {
-  /// A cursor over values of `type` that lie one after the other, in this machine's byte order. Its `next()` does not throw.
+  /// A cursor over values of `type` that lie one after the other, in this machine's byte order. Its
+  /// `next()` does not throw.
   ///
-  /// - Throws: ``LayoutError`` when the type's adoption of ``FixedLayout`` is wrong. Never depends on the bytes.
+  /// - Throws: ``LayoutError`` when the type's adoption of ``FixedLayout`` is wrong. Never depends
+  ///   on the bytes.
   @inlinable
   @_lifetime(copy self)
   public func records<Record: FixedLayout>(

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The types that the library vouches for. No SIMD vectors: the compiler does not let a conditional conformance depend on
-// their storage being bitwise copyable; read an InlineArray of the scalar, which has the same bytes. No Float80: it has
-// padding.
+// The types that the library vouches for. No SIMD vectors: the compiler does not let a conditional
+// conformance depend on their storage being bitwise copyable; read an InlineArray of the scalar,
+// which has the same bytes. No Float80: it has padding.
 
 /// A type whose layout the library vouches for: nothing to describe.
 public protocol _PrimitiveLayout: FixedLayout {}
@@ -30,10 +30,11 @@ extension UInt: _PrimitiveLayout {}
 extension Float: _PrimitiveLayout {}
 extension Double: _PrimitiveLayout {}
 #if !((os(macOS) || targetEnvironment(macCatalyst)) && arch(x86_64))
-extension Float16: _PrimitiveLayout {}
+  extension Float16: _PrimitiveLayout {}
 #endif
 
-/// Elements of an inline array lie one after the other, at their stride, which for a fixed layout is their size.
+/// Elements of an inline array lie one after the other, at their stride, which for a fixed layout
+/// is their size.
 extension InlineArray: FixedLayout where Element: FixedLayout {
   /// Names nothing itself: the proof is its element's.
   public static func describeLayout(_ layout: inout LayoutDescription<Self>) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Collects the stored properties that a ``FixedLayout`` type names, to prove that nothing is left out.
+/// Collects the stored properties that a ``FixedLayout`` type names, to prove that nothing is left
+/// out.
 public struct LayoutDescription<Root: FixedLayout> {
   /// A named piece of the type, in bytes from its start.
   internal struct Piece: Hashable {
@@ -15,7 +16,8 @@ public struct LayoutDescription<Root: FixedLayout> {
 
   /// Names a stored property.
   ///
-  /// - Parameter path: must lead to a stored property: a computed one has no place in memory, which is reported.
+  /// - Parameter path: must lead to a stored property: a computed one has no place in memory, which
+  ///   is reported.
   public mutating func field<Field: FixedLayout>(_ path: KeyPath<Root, Field>) {
     add(path, size: MemoryLayout<Field>.size)
     verify(Field.self)
@@ -24,7 +26,9 @@ public struct LayoutDescription<Root: FixedLayout> {
   /// Names a stored property that is a tuple, which is how C arrays inside imported structs appear.
   ///
   /// Each element must be ``FixedLayout``. For new Swift types use `InlineArray`.
-  public mutating func field<each Element: FixedLayout>(_ path: KeyPath<Root, (repeat each Element)>) {
+  public mutating func field<each Element: FixedLayout>(
+    _ path: KeyPath<Root, (repeat each Element)>
+  ) {
     var elementBytes = 0
     for element in repeat (each Element).self {
       elementBytes += Self.size(of: element)
@@ -52,7 +56,8 @@ public struct LayoutDescription<Root: FixedLayout> {
 
   /// A field's own type is proved along with the type that holds it.
   private mutating func verify<Field: FixedLayout>(_ type: Field.Type) {
-    // A type cannot contain itself, so a field of the type's own type is `\.self`: covered, but nothing is proved by it.
+    // A type cannot contain itself, so a field of the type's own type is `\.self`: covered, but
+    // nothing is proved by it.
     if Field.self == Root.self { return note(.describesItself) }
     do throws(LayoutError) { try verifyFixedLayout(type) } catch {
       note(.field(typeName: error.typeName, error.problem))
@@ -63,11 +68,14 @@ public struct LayoutDescription<Root: FixedLayout> {
     if firstProblem == nil { firstProblem = problem }
   }
 
-  /// Walks the pieces in the order of their offsets; nil when they fill the type from 0 to its stride.
+  /// Walks the pieces in the order of their offsets; nil when they fill the type from 0 to its
+  /// stride.
   internal func problem() -> LayoutError.Problem? {
     if let firstProblem { return firstProblem }
     var covered = 0
-    for piece in pieces.sorted(by: { ($0.range.lowerBound, $0.range.count) < ($1.range.lowerBound, $1.range.count) }) {
+    for piece in pieces.sorted(by: {
+      ($0.range.lowerBound, $0.range.count) < ($1.range.lowerBound, $1.range.count)
+    }) {
       if piece.range.lowerBound > covered { return .gap(covered..<piece.range.lowerBound) }
       if piece.range.lowerBound < covered {
         return .overlap(piece.range.lowerBound..<min(covered, piece.range.upperBound))

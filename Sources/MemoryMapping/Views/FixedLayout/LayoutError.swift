@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A type or a record size that bytes of a file cannot be read as: which, which bytes are at fault, and the remedy.
+/// A type or a record size that bytes of a file cannot be read as: which, which bytes are at fault,
+/// and the remedy.
 public struct LayoutError: Error, Sendable, Hashable, CustomStringConvertible {
   /// The type that was asked for.
   public let typeName: String
@@ -14,11 +15,13 @@ public struct LayoutError: Error, Sendable, Hashable, CustomStringConvertible {
 
   /// A defect of a layout. Offsets are bytes from the start of the type. New kinds may be added.
   public enum Problem: Sendable, Hashable {
-    /// No field covers these bytes: padding, or a stored property that `describeLayout` does not name.
+    /// No field covers these bytes: padding, or a stored property that `describeLayout` does not
+    /// name.
     case gap(Range<Int>)
     /// Two fields cover these bytes: a property was named twice, or a part besides its whole.
     case overlap(Range<Int>)
-    /// The description names a property of this type that has no place in memory, because it is computed or observed.
+    /// The description names a property of this type that has no place in memory, because it is
+    /// computed or observed.
     case notStored(typeName: String)
     /// A tuple of this type has padding between its elements.
     case paddingInField(typeName: String)

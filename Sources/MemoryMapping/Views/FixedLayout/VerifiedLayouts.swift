@@ -4,8 +4,9 @@ internal import Synchronization
 
 /// Which types have been proved, so that a load of one costs a compare instead of the proof.
 ///
-/// A table of type identities, each word written at most with a proved identity. Two types that fall on one word push each
-/// other out and are then proved again: slower, never wrong. Relaxed order is enough, since the word is all that is shared.
+/// A table of type identities, each word written at most with a proved identity. Two types that
+/// fall on one word push each other out and are then proved again: slower, never wrong. Relaxed
+/// order is enough, since the word is all that is shared.
 @usableFromInline
 internal enum VerifiedLayouts {
   private static let table = Table()
@@ -29,7 +30,8 @@ internal enum VerifiedLayouts {
     UInt(bitPattern: ObjectIdentifier(type))
   }
 
-  /// Metadata is 8-byte aligned and neighbouring types lie near each other: a multiplication spreads them.
+  /// Metadata is 8-byte aligned and neighbouring types lie near each other: a multiplication
+  /// spreads them.
   private static func slot(_ identity: UInt) -> Int {
     Int(truncatingIfNeeded: (UInt64(identity) &* 0x9E37_79B9_7F4A_7C15) >> 58)
   }

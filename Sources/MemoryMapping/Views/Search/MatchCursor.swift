@@ -9,9 +9,10 @@
 /// }
 /// ```
 ///
-/// Matches do not overlap: the search goes on behind each. A needle without bytes stands at each offset, the end included.
-/// A cursor over a ``MappedFile`` is made by ``MappedFile/matches(of:)`` and its `next()` throws.
-public struct MatchCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
+/// Matches do not overlap: the search goes on behind each. A needle without bytes stands at each
+/// offset, the end included. A cursor over a ``MappedFile`` is made by ``MappedFile/matches(of:)``
+/// and its `next()` throws.
+public struct MatchCursor<Check: CursorCheck & ~Copyable>: ~Copyable, ~Escapable {
   @usableFromInline internal let bytes: RawSpan
   @usableFromInline internal let needle: [UInt8]
   @usableFromInline internal var check: StepCheck<Check>
@@ -20,7 +21,7 @@ public struct MatchCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
 
   @usableFromInline
   @_lifetime(copy bytes)
-  internal init(_ bytes: RawSpan, needle: [UInt8], check: Check) {
+  internal init(_ bytes: RawSpan, needle: [UInt8], check: consuming Check) {
     self.bytes = bytes
     self.needle = needle
     self.check = StepCheck(check)
@@ -28,9 +29,11 @@ public struct MatchCursor<Check: CursorCheck>: ~Copyable, ~Escapable {
 
   /// The offset of the next match, or nil after the last.
   ///
-  /// Each match lies behind the one before. After a call that threw, the cursor is at its end and returns nil.
+  /// Each match lies behind the one before. After a call that threw, the cursor is at its end and
+  /// returns nil.
   ///
-  /// - Throws: over a mapping ``MappingError`` when a page was lost, in this step or before it; over a bare span nothing.
+  /// - Throws: over a mapping ``MappingError`` when a page was lost, in this step or before it;
+  ///   over a bare span nothing.
   /// - Complexity: O(distance to the match).
   public mutating func next() throws(Check.Failure) -> Int? {
     guard let found = bytes.find(needle, from: position) else {

@@ -52,7 +52,8 @@ extension RawSpan {
     find(unsafe needle.span.bytes, from: start)
   }
 
-  /// The same for the UTF-8 bytes of a text. Compares bytes: two ways to write one character are different.
+  /// The same for the UTF-8 bytes of a text. Compares bytes: two ways to write one character are
+  /// different.
   public func find(_ needle: String, from start: Int = 0) -> Int? {
     find(unsafe needle.utf8Span.span.bytes, from: start)
   }
@@ -67,7 +68,9 @@ extension RawSpan {
   public func isEqual(to other: RawSpan) -> Bool {
     guard byteCount == other.byteCount else { return false }
     return unsafe withUnsafeBytes { mine in
-      unsafe other.withUnsafeBytes { unsafe pgw_equal(mine.baseAddress, $0.baseAddress, mine.count) }
+      unsafe other.withUnsafeBytes {
+        unsafe pgw_equal(mine.baseAddress, $0.baseAddress, mine.count)
+      }
     }
   }
 }

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Glibc
+public import SystemPackage
+internal import _CTestSupport
+
+/// A program run by a test.
+public struct Child {
+  /// The exit status; 256 + the signal that ended it; -1 when it did not end in time.
+  public let status: Int
+  /// What it wrote to standard output and standard error.
+  public let output: String
+
+  /// Runs a program to its end.
+  ///
+  /// - Parameters:
+  ///   - arguments: the program, looked up in PATH, and its arguments.
+  ///   - environment: added to this program's own.
+  public static func run(
+    _ arguments: [String], environment: [String: String] = [:], seconds: Int = 30
+  ) throws -> Child {
+    let capture = pgt_memfd("child-output", false, false)
+    guard capture >= 0 else { throw Errno(rawValue: errno) }
+    let file = FileDescriptor(rawValue: capture)
+    defer { try? file.close() }
+    var variables: [String] = []
+    var at = environ
+    while let entry = at.pointee {
+      let text = String(cString: entry)
+      if !environment.keys.contains(where: { text.hasPrefix($0 + "=") }) { variables.append(text) }
+      at += 1
+    }
+    variables += environment.map { "\($0.key)=\($0.value)" }
+    let pid = withCStrings(arguments) { argv in withCStrings(variables) { envp in pgt_spawn(argv, envp, capture) } }
+    guard pid > 0 else { throw Errno(rawValue: -pid) }
+    let status = Int(pgt_wait(pid, CInt(seconds * 1000)))
+    let size = Int(lseek(capture, 0, SEEK_END))
+    var bytes = [UInt8](repeating: 0, count: size)
+    _ = pread(capture, &bytes, size, 0)
+    return Child(status: status, output: String(decoding: bytes, as: UTF8.self))
+  }
+
+  /// Runs and throws away: true when the exit status was 0.
+  public static func succeeds(_ arguments: String...) throws -> Bool { try run(arguments).status == 0 }
+
+  private static func withCStrings<R>(
+    _ strings: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> R
+  ) -> R {
+    let copies = strings.map { strdup($0) }
+    defer { for copy in copies { free(copy) } }
+    let pointers: [UnsafePointer<CChar>?] = copies.map { $0.map { UnsafePointer($0) } } + [nil]
+    return pointers.withUnsafeBufferPointer { body($0.baseAddress!) }
+  }
+}
+
+/// Ends a forked writer when the scope ends.
+public struct WriterProcess: ~Copyable {
+  private let pid: pid_t
+
+  public enum Habit: Int32, CaseIterable, Sendable {
+    /// Cuts at page edges, grows again with holes.
+    case pages = 1
+    /// Cuts anywhere, grows again with holes.
+    case anywhere = 2
+    /// Cuts anywhere, grows again by writing the pattern from the front.
+    case rewrites = 3
+  }
+
+  public init(_ path: FilePath, size: Int, _ habit: Habit, seed: UInt32) throws {
+    pid = path.withPlatformString { pgt_fork_writer($0, Int64(size), habit.rawValue, seed) }
+    guard pid > 0 else { throw Errno(rawValue: -pid) }
+  }
+
+  deinit { _ = pgt_kill(pid) }
+}

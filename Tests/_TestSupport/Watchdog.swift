@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import _CTestSupport
+
+/// Ends the test program with a message when `body` takes longer than `seconds`. A hang becomes a failure with a name.
+public func withWatchdog<R>(_ what: String, seconds: Int = 60, _ body: () throws -> R) rethrows -> R {
+  let ticket = pgt_watchdog_ticket()
+  pgt_watchdog_start(ticket, UInt32(seconds), what)
+  defer { pgt_watchdog_stop(ticket) }
+  return try body()
+}
+
+/// Runs `body` on `count` threads of its own and waits for all of them.
+public func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+  final class Box: Sendable {
+    let body: @Sendable (Int) -> Void
+    init(_ body: @escaping @Sendable (Int) -> Void) { self.body = body }
+  }
+  let box = Unmanaged.passRetained(Box(body))
+  defer { box.release() }
+  let result = pgt_threads(
+    CInt(count), { index, context in Unmanaged<Box>.fromOpaque(context!).takeUnretainedValue().body(Int(index)) },
+    box.toOpaque())
+  precondition(result == 0, "cannot start \(count) threads")
+}
