@@ -28,7 +28,7 @@ public import SystemPackage
 /// C counterparts: `open`, `fstat`, `mmap`, `munmap`, `close`, in that order and nothing else on the healthy path.
 @safe
 public struct MappedFile: ~Copyable, Sendable {
-  @usableFromInline internal var range: MappedRange
+  @usableFromInline internal let range: MappedRange
   /// Bytes between the start of the mapping and the first byte of the view.
   @usableFromInline internal let slack: Int
   /// Bytes in the view.

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What each strategy costs beyond the program's own work on the bytes. Pure arithmetic, some tens of nanoseconds.
+///
+/// The parts, all from ``Calibration``:
+///
+/// - reading: calls x cost of a call + bytes x copy rate (+ a new buffer's pages, when it is too large to be kept);
+/// - mapping: map and unmap + faults x (fault + pages per fault x page) + bytes that the program fetches by itself;
+/// - what is not in memory: bytes from the device in a pass, or one request for each place that is touched.
+internal struct CostModel {
+  internal let facts: FileFacts
+  internal let calibration: Calibration
+
+  /// The largest file that is held in a buffer that is kept and used again.
+  internal static let keptBuffer: Int64 = 1 << 20
+  /// One piece of a streamed pass. Large enough to hide the call, small enough to stay in the CPU's second-level cache.
+  internal static let streamPiece = 256 << 10
+  /// What a fault maps around itself when nothing is known (`fault_around_bytes` of the kernel).
+  internal static let usualPagesPerFault = 16
+  /// At 2 MiB the hardware maps a whole unit by one entry, and a fault costs no more for it.
+  internal static let hugeUnit: Int64 = 2 << 20
+
+  internal var size: Double { Double(facts.size) }
+  internal var pageSize: Double { Double(SystemPage.size) }
+  internal var pages: Double { max(1, (size / pageSize).rounded(.up)) }
+  internal var missing: Double { 1 - (facts.residentFraction ?? 1) }
+
+  /// Bytes that one fault maps, and its cost.
+  internal var unit: (pages: Double, cost: Double) {
+    let known = Double(max(1, facts.pagesPerFault ?? Self.usualPagesPerFault))
+    if known * pageSize >= Double(Self.hugeUnit) {
+      // One entry, but the kernel still counts the pages of the folio.
+      return (known, 2 * calibration.fault)
+    }
+    let mapped = min(known, pages)
+    return (known, calibration.fault + mapped * calibration.faultPage)
+  }
+
+  /// The estimates for all strategies, in seconds.
+  internal func estimates(_ access: FileBytes.AccessPattern) -> Estimates {
+    guard let scattered = access.scattered else { return pass() }
+    return self.scattered(readSize: scattered.size, count: Double(scattered.count ?? 1))
+  }
+
+  /// Every byte once.
+  private func pass() -> Estimates {
+    let device = missing * size * calibration.deviceByte + (missing > 0 ? calibration.deviceRequest : 0)
+    let touch = size * calibration.touchByte
+    // Unmapped, a miss stalls the program; a read call overlaps the device with its copy.
+    let stall = device * 0.15
+    let wholeRead = readWhole + device * (size > Double(Self.keptBuffer) ? 1.3 : 1)
+    let streamCalls = max(1, size / Double(Self.streamPiece))
+    let streamed =
+      streamCalls * calibration.readCall
+      + size * (size > Double(Self.keptBuffer) ? calibration.copyByteFar : calibration.copyByte * 1.1) + device
+    return Estimates(
+      map: mapAll + touch + device + stall, mapPopulate: populateAll + touch + device + stall * 1.3, read: wholeRead,
+      stream: streamed, isWholeBuffer: true)
+  }
+
+  internal func scattered(readSize: Int, count: Double) -> Estimates {
+    let spanned = min(Double(readSize), size)
+    let isFar = size > 4 * Double(Self.keptBuffer)
+    let loads = count * (calibration.load + spanned * 0.02e-9 + (size > 32 * Double(Self.keptBuffer) ? 20e-9 : 0))
+    let units = max(1, (pages / unit.pages).rounded(.up))
+    let touchedUnits = Self.distinct(of: units, count: count * max(1, spanned / (unit.pages * pageSize)))
+    let touchedPages = Self.distinct(of: pages, count: count * max(1, (spanned / pageSize).rounded(.up)))
+
+    let device = missing * size * calibration.deviceByte + (missing > 0 ? calibration.deviceRequest : 0)
+    // A fault on a missing page reads around it as far as the device reads ahead.
+    let window = Double(facts.readAhead ?? (128 << 10))
+    let windows = max(1, (size / window).rounded(.up))
+    let mapDevice =
+      missing
+      * min(
+        Self.distinct(of: windows, count: count)
+          * (calibration.deviceRequest + min(window, size) * calibration.deviceByte), device * 1.3 + calibration.deviceRequest)
+    let misses = missing * touchedPages / max(1, (spanned / pageSize).rounded(.up))
+
+    let call = isFar ? calibration.readCallFar : calibration.readCall
+    let byte = isFar ? calibration.copyByteFar : calibration.copyByte
+    let each = count * (call + spanned * byte) + misses * calibration.deviceRequest
+    let whole =
+      facts.size <= Self.keptBuffer ? readWhole + device + loads : Double.infinity
+    return Estimates(
+      map: calibration.mapping + touchedUnits * unit.cost + loads + mapDevice,
+      mapPopulate: populateAll + loads + device, read: min(each, whole), stream: each,
+      isWholeBuffer: whole < each)
+  }
+
+  /// The number of single reads from which mapping (or one buffer) is cheaper than reading each by itself. Nil: never.
+  internal func breakEven(readSize: Int) -> Int? {
+    var count = 4.0
+    while count <= 4e6 {
+      let estimates = scattered(readSize: readSize, count: count)
+      let alternative = min(estimates.map, estimates.mapPopulate, estimates.isWholeBuffer ? estimates.read : .infinity)
+      if alternative < estimates.stream { return Int(count) }
+      count *= 1.5
+    }
+    return nil
+  }
+
+  private var mapAll: Double {
+    calibration.mapping + max(0, pages / unit.pages - 1) * unit.cost
+  }
+
+  private var populateAll: Double {
+    calibration.mapping + pages * min(calibration.populatePage, unit.cost)
+  }
+
+  private var readWhole: Double {
+    if facts.size <= Self.keptBuffer {
+      // Above half of the second-level cache the program fetches the bytes a second time.
+      let again = size > Double(Self.keptBuffer) / 2 ? size * calibration.touchByte : 0
+      return calibration.readCall + size * calibration.copyByte + again
+    }
+    return calibration.readCall + size * (calibration.copyByteFar + calibration.freshByte)
+  }
+
+  /// How many different ones of `total` are expected after `count` random picks.
+  internal static func distinct(of total: Double, count: Double) -> Double {
+    if count <= 1 { return min(count, total) }
+    if count >= total * 8 { return total }
+    if count * 64 <= total { return count }
+    // total * (1 - (1 - 1/total)^count), by the exponential series: no libm, and exact enough for an estimate.
+    let x = count / total
+    var term = 1.0
+    var sum = 1.0
+    // e^(-x) as 1 / e^x, all terms positive.
+    for n in 1...40 {
+      term *= x / Double(n)
+      sum += term
+      if term < 1e-6 { break }
+    }
+    return total * (1 - 1 / sum)
+  }
+
+  /// Seconds for each strategy.
+  internal struct Estimates: Sendable, Hashable {
+    internal var map, mapPopulate, read, stream: Double
+    /// Whether ``read`` stands for one buffer with the whole file.
+    internal var isWholeBuffer: Bool
+
+    internal subscript(strategy: FileBytes.Strategy) -> Double {
+      switch strategy {
+      case .map: map
+      case .mapPopulate: mapPopulate
+      case .read: read
+      case .stream: stream
+      }
+    }
+  }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CPlatform
+public import SystemPackage
+
+extension FileFacts {
+  /// Asks everything about an open file, for reports. About 50 µs and up to 2 MiB of address space.
+  ///
+  /// ``FileBytes`` itself asks only what can change its choice.
+  ///
+  /// - Throws: ``MappingError`` when the descriptor cannot be asked at all.
+  public init(asking descriptor: FileDescriptor) throws(MappingError) {
+    var stat = pgw_stat()
+    guard unsafe pgw_fstat(descriptor.rawValue, &stat) == 0 else { throw .last(.stat) }
+    self.init(stat, descriptor: descriptor.rawValue)
+    allocated = stat.allocated
+    askFileSystem(descriptor.rawValue)
+    memoryRoom = MemoryRoom.bytes
+    addressSpaceRoom = MemoryRoom.addressSpace
+    guard type == .regular || type == .blockDevice, size > 0 else {
+      if type == .regular { hasContentWithoutSize = Self.hasContent(descriptor.rawValue) }
+      return
+    }
+    readAhead = MemoryRoom.readAhead(device: stat.device)
+    askResidency(descriptor.rawValue)
+    if fileSystem?.prefersReading != true { pagesPerFault = Self.samplePagesPerFault(descriptor.rawValue, size: size) }
+  }
+
+  internal init(_ stat: pgw_stat, descriptor: CInt) {
+    let type: FileType =
+      switch OpenedFile.kind(of: stat.mode) {
+      case .regular: .regular
+      case .directory: .directory
+      case .pipe: .pipe
+      case .socket: .socket
+      case .characterDevice: .characterDevice
+      case .blockDevice: .blockDevice
+      case .symbolicLink, .other: .other
+      }
+    self.init(type: type, size: type == .blockDevice ? pgw_block_device_size(descriptor) : stat.size)
+  }
+
+  internal mutating func askFileSystem(_ descriptor: CInt) {
+    var found = pgw_filesystem()
+    if unsafe pgw_fstatfs(descriptor, &found) == 0 { fileSystem = FileSystemKind(found) }
+  }
+
+  /// An empty file of /proc answers a read all the same.
+  internal static func hasContent(_ descriptor: CInt) -> Bool {
+    var byte: UInt8 = 0
+    return unsafe pgw_pread(descriptor, &byte, 1, 0) > 0
+  }
+
+  /// A file system without a device of its own: /proc, network, FUSE, but also tmpfs, overlay and btrfs. What has a real
+  /// block device number needs no statfs to be known as local.
+  internal static func mayBeSpecial(device: UInt64) -> Bool {
+    #if os(Linux)
+      // The encoding of makedev(3): the major number is bits 8 to 19 and 44 to 63.
+      (device >> 8) & 0xFFF == 0 && (device >> 32) & ~0xFFF == 0
+    #else
+      true
+    #endif
+  }
+
+  /// How much of the file is in the page cache, from single pages spread over it: 0.2 µs each.
+  internal mutating func askResidency(_ descriptor: CInt) {
+    let page = Int64(SystemPage.size)
+    let probes = min(size / page + 1, size < 4 << 20 ? 4 : 16)
+    var present: Int64 = 0
+    for index in 0..<probes {
+      var state = pgw_cache_state()
+      // The middle of each of the equal parts.
+      let offset = size / probes * index + size / probes / 2 & ~(page - 1)
+      guard unsafe pgw_cachestat(descriptor, UInt64(offset), UInt64(page), &state) == 0 else {
+        if Errno.current == .notPermitted { isResidencyPermitted = false }
+        return
+      }
+      if state.cached > 0 { present += 1 }
+    }
+    residentFraction = Double(present) / Double(probes)
+  }
+
+  /// Maps a window in the middle of the file, touches one page and counts what the kernel mapped around it. Nil when the page
+  /// is not in memory: to fetch it would cost more than the answer is worth.
+  internal static func samplePagesPerFault(_ descriptor: CInt, size: Int64) -> Int? {
+    let window = 4 << 20
+    let start = max(0, size / 2 - Int64(window / 2)) & ~Int64(SystemPage.size - 1)
+    let length = Int(min(Int64(window), size - start))
+    guard length > 0 else { return nil }
+    var options = MappedFile.Options()
+    options.keepsDescriptor = true
+    guard
+      let map = try? MappedFile(
+        descriptor: FileDescriptor(rawValue: descriptor), offset: start, length: length, options: options)
+    else { return nil }
+    return samplePagesPerFault(map)
+  }
+
+  /// The same on a mapping that exists. Its middle page stays mapped, so the work is not lost.
+  internal static func samplePagesPerFault(_ map: borrowing MappedFile) -> Int? {
+    let page = SystemPage.size
+    let reach = 2 << 20
+    let middle = map.count / 2 & ~(page - 1)
+    // Whole pages around the middle, inside the mapping.
+    let lower = max(0, middle - reach)
+    let upper = min(middle + reach, map.count)
+    guard let resident = try? map.residency(middle..<min(middle + page, map.count)), resident.resident ?? 1 > 0 else {
+      return nil
+    }
+    var byte: UInt8 = 0
+    guard
+      (try? unsafe withUnsafeMutableBytes(of: &byte, { try unsafe map.copy(middle..<middle + 1, into: $0, check: .pages) }))
+        != nil
+    else { return nil }
+    let found = unsafe pgw_mapped_pages(map.viewStart + lower, upper - lower)
+    return found > 0 ? Int(found) : nil
+  }
+}

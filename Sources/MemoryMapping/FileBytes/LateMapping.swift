@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CPlatform
+internal import Synchronization
+internal import SystemPackage
+
+/// A descriptor with an owner.
+internal struct OwnedDescriptor: ~Copyable {
+  internal let number: CInt
+
+  deinit { _ = pgw_close(number) }
+
+  /// The same as deinit, but tells whether the kernel agreed.
+  internal consuming func close() -> Errno? {
+    let failed = pgw_close(number) != 0
+    let failure: Errno? = failed ? .current : nil
+    discard self
+    return failure
+  }
+}
+
+/// A mapping that several readers can find: the owner's box.
+internal final class MappingBox: Sendable {
+  internal let file: MappedFile
+  internal init(_ file: consuming MappedFile) { self.file = file }
+}
+
+/// The mapping of a ``FileBytes``: there from the start, or made while it is being read by several threads.
+///
+/// Published once, never taken back before the owner ends. Readers that come too early just read another way.
+@safe
+internal struct LateMapping: ~Copyable, @unchecked Sendable {
+  /// The address of an owned ``MappingBox``, or 0.
+  private let box = Atomic<UInt>(0)
+  /// Single reads so far. Counted without a lock: a lost count delays the switch by one read.
+  internal let reads = Atomic<Int>(0)
+  /// Reads that still ask whether the bytes are in memory.
+  internal let probesLeft = Atomic<Int>(LateMapping.probes)
+  /// True while or after somebody makes the mapping, so that nobody else tries.
+  private let isTaken = Atomic<Bool>(false)
+  /// What the decision became.
+  internal let change = Mutex<FileBytes.Plan?>(nil)
+
+  internal static let probes = 4
+
+  /// The mapping, if there is one. Acquire pairs with the release in ``publish(_:)``.
+  @inline(__always)
+  internal func withMapping<R>(
+    _ body: (borrowing MappedFile) throws(MappingError) -> R
+  ) throws(MappingError) -> R? {
+    guard let pointer = unsafe UnsafeRawPointer(bitPattern: box.load(ordering: .acquiring)) else { return nil }
+    // The box lives as long as self, which is borrowed here: no reference count is touched.
+    var result: Result<R, MappingError>? = nil
+    unsafe Unmanaged<MappingBox>.fromOpaque(pointer)._withUnsafeGuaranteedRef { box in
+      do throws(MappingError) { result = .success(try body(box.file)) } catch { result = .failure(error) }
+    }
+    return try result?.get()
+  }
+
+  internal var isMapped: Bool { box.load(ordering: .acquiring) != 0 }
+
+  /// True for the one caller that may make the mapping.
+  internal func claim() -> Bool {
+    isTaken.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged
+  }
+
+  internal func publish(_ file: consuming MappedFile) {
+    let reference = unsafe Unmanaged.passRetained(MappingBox(file)).toOpaque()
+    box.store(UInt(bitPattern: reference), ordering: .releasing)
+  }
+
+  deinit {
+    if let pointer = unsafe UnsafeRawPointer(bitPattern: box.load(ordering: .acquiring)) {
+      unsafe Unmanaged<MappingBox>.fromOpaque(pointer).release()
+    }
+  }
+}
