@@ -4,21 +4,6 @@ internal import CPlatform
 internal import Synchronization
 internal import SystemPackage
 
-/// A descriptor with an owner.
-internal struct OwnedDescriptor: ~Copyable {
-  internal let number: CInt
-
-  deinit { _ = pgw_close(number) }
-
-  /// The same as deinit, but tells whether the kernel agreed.
-  internal consuming func close() -> Errno? {
-    let failed = pgw_close(number) != 0
-    let failure: Errno? = failed ? .current : nil
-    discard self
-    return failure
-  }
-}
-
 /// A mapping that several readers can find: the owner's box.
 internal final class MappingBox: Sendable {
   internal let file: MappedFile

@@ -17,7 +17,7 @@ public import SystemPackage
 /// C counterpart: `memfd_create`. On Darwin it is an unlinked shared memory object, which cannot be sealed.
 public struct MemoryFile: ~Copyable, Sendable {
   private let owned: OwnedDescriptor
-  private var rawDescriptor: CInt { owned.rawValue }
+  private var rawDescriptor: CInt { owned.number }
   /// The name shown in /proc/PID/fd; not a path.
   public let name: String
 
@@ -58,7 +58,7 @@ public struct MemoryFile: ~Copyable, Sendable {
     let flags = PGW_MEMFD_CLOEXEC | PGW_MEMFD_ALLOW_SEALING | (hugePages ? PGW_MEMFD_HUGETLB : 0)
     let descriptor = unsafe pgw_memfd_create(name, UInt32(flags))
     guard descriptor >= 0 else { throw .last(.open) }
-    let owned = OwnedDescriptor(descriptor)
+    let owned = OwnedDescriptor(number: descriptor)
     guard pgw_truncate(descriptor, Int64(byteCount)) == 0 else { throw .last(.resize, length: Int64(byteCount)) }
     return owned
   }

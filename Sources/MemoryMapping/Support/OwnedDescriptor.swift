@@ -5,15 +5,15 @@ internal import SystemPackage
 
 /// A file descriptor with one owner, closed at the end of its life.
 internal struct OwnedDescriptor: ~Copyable, Sendable {
-  internal let rawValue: CInt
+  internal let number: CInt
 
-  internal init(_ rawValue: CInt) { self.rawValue = rawValue }
+  internal init(number: CInt) { self.number = number }
 
-  deinit { _ = pgw_close(rawValue) }
+  deinit { _ = pgw_close(number) }
 
   /// Closes now and tells whether the kernel agreed.
   internal consuming func close() -> Errno? {
-    let closed = pgw_close(rawValue)
+    let closed = pgw_close(number)
     discard self
     return closed == 0 ? nil : .current
   }
