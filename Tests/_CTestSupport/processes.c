@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -110,6 +111,12 @@ pid_t pgt_fork_writer(const char *path, int64_t size, int mode, uint32_t seed) {
     }
   }
 }
+
+static int remove_one(const char *path, const struct stat *found, int kind, struct FTW *at) {
+  (void)found, (void)kind, (void)at;
+  return remove(path);
+}
+int pgt_remove_tree(const char *path) { return nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT); }
 
 int pgt_make_fifo(const char *path) { return mkfifo(path, 0600); }
 

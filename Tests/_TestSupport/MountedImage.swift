@@ -35,10 +35,12 @@ public struct MountedImage: ~Copyable {
 
   /// A tmpfs of `size` bytes. C: `mount -t tmpfs -o size=…`.
   public init(tmpfs size: Int) throws {
-    folder = try TemporaryDirectory()
-    path = folder.appending("mount")
+    let folder = try TemporaryDirectory()
+    let path = folder.appending("mount")
     try Self.makeFolder(path)
     guard path.withPlatformString({ pgt_mount_tmpfs($0, "size=\(size)") }) == 0 else { throw Errno(rawValue: errno) }
+    self.folder = folder
+    self.path = path
   }
 
   /// A new file system in an image file.
@@ -47,8 +49,8 @@ public struct MountedImage: ~Copyable {
   ///   - size: bytes; nil for the smallest that works.
   ///   - base: where the image file is made; nil for the temporary folder.
   public init(_ system: FileSystem, size: Int64? = nil, in base: FilePath? = nil) throws {
-    folder = try TemporaryDirectory(in: base)
-    path = folder.appending("mount")
+    let folder = try TemporaryDirectory(in: base)
+    let path = folder.appending("mount")
     let image = folder.appending("image")
     let file = try FileDescriptor.open(
       image, .readWrite, options: [.create, .closeOnExec], permissions: .ownerReadWrite)
@@ -62,6 +64,8 @@ public struct MountedImage: ~Copyable {
     defer { close(loop) }
     let result = path.withPlatformString { pgt_mount(device, $0, system.rawValue, "") }
     guard result == 0 else { throw Errno(rawValue: errno) }
+    self.folder = folder
+    self.path = path
   }
 
   deinit { _ = path.withPlatformString { pgt_unmount($0) } }

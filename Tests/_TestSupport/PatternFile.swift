@@ -11,20 +11,25 @@ public struct PatternFile: ~Copyable {
   /// - Parameters:
   ///   - windows: parts to write in a file that is otherwise a hole; nil for all.
   public init(_ path: FilePath, size: Int64, windows: [Range<Int64>]? = nil) throws {
-    self.path = path
-    descriptor = try FileDescriptor.open(
+    let file = try FileDescriptor.open(
       path, .readWrite, options: [.create, .truncate, .closeOnExec], permissions: .ownerReadWrite)
-    try fill(size: size, windows: windows)
+    try Self.fill(file, size: size, windows: windows)
+    self.path = path
+    descriptor = file
   }
 
   deinit { try? descriptor.close() }
 
   public func fill(size: Int64, windows: [Range<Int64>]? = nil) throws {
+    try Self.fill(descriptor, size: size, windows: windows)
+  }
+
+  private static func fill(_ descriptor: FileDescriptor, size: Int64, windows: [Range<Int64>]?) throws {
     try descriptor.resize(to: size)
     for window in windows ?? [0..<size] {
       var at = window.lowerBound
       while at < min(window.upperBound, size) {
-        let bytes = Self.bytes(at..<min(at + 1 << 20, window.upperBound, size))
+        let bytes = bytes(at..<min(at + 1 << 20, window.upperBound, size))
         at += Int64(try descriptor.writeAll(toAbsoluteOffset: at, bytes))
       }
     }

@@ -2,6 +2,7 @@
 
 internal import Glibc
 public import SystemPackage
+internal import _CTestSupport
 
 /// A folder of its own for one test, gone with everything in it when the value ends, also after a failure.
 public struct TemporaryDirectory: ~Copyable {
@@ -15,7 +16,7 @@ public struct TemporaryDirectory: ~Copyable {
     path = FilePath(String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self))
   }
 
-  deinit { Self.remove(path) }
+  deinit { _ = path.withPlatformString { pgt_remove_tree($0) } }
 
   public func appending(_ name: String) -> FilePath { path.appending(name) }
 
@@ -27,13 +28,5 @@ public struct TemporaryDirectory: ~Copyable {
       path, .readWrite, options: [.create, .truncate, .closeOnExec], permissions: .ownerReadWrite)
     try file.closeAfter { _ = try file.writeAll(content) }
     return path
-  }
-
-  /// Removes a tree without following links and without entering what is still mounted in it.
-  private static func remove(_ path: FilePath) {
-    let flags = FTW_DEPTH.rawValue | FTW_PHYS.rawValue | FTW_MOUNT.rawValue
-    path.withPlatformString { root in
-      _ = nftw(root, { name, _, _, _ in Glibc.remove(name!) }, 16, CInt(flags))
-    }
   }
 }

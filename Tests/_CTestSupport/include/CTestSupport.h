@@ -91,6 +91,8 @@ int pgt_loop_attach(const char *image, char *device, size_t capacity);
 /// EXT4_IOC_SHUTDOWN / XFS_IOC_GOINGDOWN without flushing: every later I/O fails.
 int pgt_shut_down(const char *folder);
 int pgt_drop_caches(int descriptor);
+/// Removes a folder and all in it; neither follows links nor enters what is still mounted there.
+int pgt_remove_tree(const char *path);
 int pgt_make_fifo(const char *path);
 int pgt_make_socket(const char *path);
 /// fcntl F_SETLEASE; kind 0 read, 1 write, 2 none.
