@@ -48,13 +48,21 @@ extension FileBytes {
   /// - Throws: ``MappingError``: `invalidRange` when it does not lie in the file, else as ``copy(at:into:)``.
   /// - Complexity: as ``copy(at:into:)``. C counterpart: `pread` into a local.
   @inlinable
-  public borrowing func load<T: FixedWidthInteger & BitwiseCopyable>(
+  public borrowing func load<T: FixedLayout>(
     at offset: Int64, as type: T.Type = T.self
   ) throws(MappingError) -> T {
-    var value = T.zero
+    if !T._isPrimitiveLayout { VerifiedLayouts.require(type) }
     var failure: MappingError? = nil
-    unsafe withUnsafeMutableBytes(of: &value) { bytes in
-      do throws(MappingError) { unsafe try copyExactly(at: offset, into: bytes) } catch { failure = error }
+    let size = MemoryLayout<T>.size
+    let value: T = unsafe withUnsafeTemporaryAllocation(
+      byteCount: size, alignment: MemoryLayout<T>.alignment
+    ) { buffer in
+      do throws(MappingError) { unsafe try copyExactly(at: offset, into: buffer) } catch {
+        failure = error
+        unsafe buffer.initializeMemory(as: UInt8.self, repeating: 0)
+      }
+      // All of it is filled by the copy or by zeros, and any bytes are a value of a fixed layout.
+      return unsafe buffer.baseAddress.unsafelyUnwrapped.load(as: T.self)
     }
     if let failure { throw failure }
     return value
