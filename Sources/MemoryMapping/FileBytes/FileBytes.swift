@@ -44,7 +44,7 @@ public struct FileBytes: ~Copyable, @unchecked Sendable {
   internal var isBuffered: Bool
   internal let late: LateMapping
 
-  internal var descriptor: CInt { owned.rawValue }
+  internal var descriptor: CInt { owned.number }
 
   /// How to open and read.
   public struct Options: Sendable, Hashable {
@@ -132,11 +132,11 @@ public struct FileBytes: ~Copyable, @unchecked Sendable {
     }
     let device = file.stat.device
     let isFIFO = facts.type == .pipe && isOwnOpening
-    let owned = OwnedDescriptor(file.take())
+    let owned = OwnedDescriptor(number: file.take())
     let stream =
       isStream
       ? StreamSource(
-        owned.rawValue, path: path, isFIFO: isFIFO, limit: limit ?? 1 << 30,
+        owned.number, path: path, isFIFO: isFIFO, limit: limit ?? 1 << 30,
         writerTimeout: max(0, options.fifoTimeoutMilliseconds)) : nil
     let isSmall = facts.size <= smallFile && access.scattered == nil && options.strategy == nil
     let plan =

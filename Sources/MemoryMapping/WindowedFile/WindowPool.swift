@@ -111,7 +111,7 @@ internal final class WindowPool: Sendable {
   internal func read(_ offset: Int64, _ length: Int, _ target: UnsafeMutableRawPointer) throws(MappingError) {
     var done = 0
     while done < length {
-      let got = unsafe pgw_pread(descriptor.rawValue, target + done, length - done, offset + Int64(done))
+      let got = unsafe pgw_pread(descriptor.number, target + done, length - done, offset + Int64(done))
       if got < 0 {
         throw .last(.read, path: path, offset: offset + Int64(done), length: Int64(length - done))
       }
@@ -197,7 +197,7 @@ internal final class WindowPool: Sendable {
   }
 
   private func map(_ start: Int64, _ length: Int, _ isTemporary: Bool) throws(MappingError) -> Window {
-    let file = try OpenedFile(duplicating: descriptor.rawValue, path: path)
+    let file = try OpenedFile(duplicating: descriptor.number, path: path)
     if file.kind == .regular, file.stat.size < start + Int64(length) {
       let now = file.stat.size
       throw MappingError(

@@ -83,7 +83,7 @@ public struct WindowedFile: ~Copyable, Sendable {
     let (raised, tooLarge) = wanted.addingReportingOverflow(unit - 1)
     let rounded = min((tooLarge ? Int.max : raised) / unit * unit, limit / unit * unit)
     return WindowedFile(
-      WindowPool(OwnedDescriptor(file.take()), size: size, windowSize: rounded, budget: limit, path: path))
+      WindowPool(OwnedDescriptor(number: file.take()), size: size, windowSize: rounded, budget: limit, path: path))
   }
 
   /// Runs `body` over a window that holds at least `minimum` bytes from `offset` on.
