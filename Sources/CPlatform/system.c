@@ -222,10 +222,27 @@ int pgw_lock(const void *base, size_t length, bool on_fault) { return mlock2(bas
 int pgw_mincore(void *base, size_t length, unsigned char *vector) { return mincore(base, length, vector); }
 
 int64_t pgw_mapped_pages(const void *base, size_t length) {
-  // Plain pagemap: one 64-bit word a page, bit 63 present. Works unprivileged (frame numbers are hidden, bits are not).
   int descriptor = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return -1;
   size_t page = pgw_page_size();
+  // PAGEMAP_SCAN (Linux 6.7): runs of present pages, a microsecond for thousands. Declared here for older headers.
+  struct { uint64_t start, end, categories; } runs[32];
+  struct {
+    uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, mask, any_of, returned;
+  } scan = {.size = sizeof scan, .start = (uintptr_t)base & ~(uintptr_t)(page - 1)};
+  scan.end = ((uintptr_t)base + length + page - 1) & ~(uintptr_t)(page - 1);
+  scan.vec = (uintptr_t)runs;
+  scan.vec_len = sizeof runs / sizeof *runs;
+  scan.mask = scan.returned = 1 << 3;  // PAGE_IS_PRESENT
+  int64_t found = 0;
+  while (scan.start < scan.end) {
+    int got = ioctl(descriptor, _IOC(_IOC_READ | _IOC_WRITE, 'f', 16, sizeof scan), &scan);
+    if (got < 0) break;
+    for (int i = 0; i < got; i++) found += (int64_t)((runs[i].end - runs[i].start) / page);
+    scan.start = scan.walk_end;
+  }
+  if (scan.start >= scan.end) { close(descriptor); return found; }
+  // Plain pagemap: one 64-bit word a page, bit 63 present. Works unprivileged (frame numbers are hidden, bits are not).
   uint64_t first = (uintptr_t)base / page, count = (length + page - 1) / page;
   int64_t present = 0;
   uint64_t words[512];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CPlatform
+internal import Synchronization
 internal import SystemPackage
 
 #if canImport(Glibc)
@@ -133,7 +134,7 @@ private struct MeasuringFile: ~Copyable {
     guard let map = try? MappedFile(descriptor: FileDescriptor(rawValue: descriptor), length: length, options: options)
     else { return }
     guard touching else { return }
-    _ = try? map.withBytes { span in
+    let sum = try? map.withBytes { span in
       var sum: UInt8 = 0
       var at = 0
       while at < span.byteCount {
@@ -142,7 +143,11 @@ private struct MeasuringFile: ~Copyable {
       }
       return sum
     }
+    // Used, so that the loop is not optimized away.
+    Self.sink.store(sum ?? 0, ordering: .relaxed)
   }
+
+  private static let sink = Atomic<UInt8>(0)
 
   /// Drops the file from the page cache and reads it again: one request, and a pass. Nil where that does not work.
   borrowing func measureDevice(_ base: UnsafeMutableRawPointer) -> (request: Double, byte: Double)? {

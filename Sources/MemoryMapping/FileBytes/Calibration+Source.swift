@@ -16,7 +16,7 @@ extension FileBytes {
     /// Without a look at the disk.
     internal var figures: Calibration {
       switch self {
-      case .automatic: Calibration.known ?? .builtIn
+      case .automatic: Calibration.known
       case .builtIn: .builtIn
       case .fixed(let calibration): calibration.isPlausible ? calibration : .builtIn
       }
@@ -26,8 +26,8 @@ extension FileBytes {
     internal func figures(for plan: Plan) -> Calibration {
       guard self == .automatic, let estimates = plan.estimates else { return figures }
       let work = estimates[plan.strategy]
-      if work >= 0.1 { return Calibration.stored(measuring: true) ?? .builtIn }
-      if work >= 0.002 { return Calibration.stored(measuring: false) ?? .builtIn }
+      if work >= 0.1 { return Calibration.stored(measuring: true) }
+      if work >= 0.002 { return Calibration.stored(measuring: false) }
       return figures
     }
   }
@@ -35,7 +35,8 @@ extension FileBytes {
 
 extension Calibration {
   private struct Shared: Sendable {
-    var figures: Calibration? = nil
+    var figures = Calibration.builtIn
+    var isKnown = false
     var hasLoaded = false
     var hasMeasured = false
   }
@@ -43,34 +44,36 @@ extension Calibration {
   /// Set once figures are there, so that the small files need no lock.
   private static let isKnown = Atomic<Bool>(false)
 
-  /// The figures that this process has already, without work.
-  internal static var known: Calibration? {
-    guard isKnown.load(ordering: .acquiring) else { return nil }
-    return shared.withLock { $0.figures }
+  /// The figures that this process has already, without work; the built-in ones before.
+  internal static var known: Calibration {
+    isKnown.load(ordering: .acquiring) ? shared.withLock { $0.figures } : builtIn
   }
 
-  /// The stored figures of this machine; measured and stored where `measuring` and there are none. At most one attempt at
-  /// each in a process.
-  internal static func stored(measuring: Bool) -> Calibration? {
-    if let known { return known }
-    return shared.withLock { shared in
-      if shared.figures != nil { return shared.figures }
-      let machine = (!shared.hasLoaded || (measuring && !shared.hasMeasured)) ? Machine.current : nil
-      guard let machine else { return nil }
+  /// The stored figures of this machine; measured and stored where `measuring` and there are none; else the built-in ones. At
+  /// most one attempt at each in a process.
+  internal static func stored(measuring: Bool) -> Calibration {
+    if isKnown.load(ordering: .acquiring) { return known }
+    shared.withLock { shared in
+      guard !shared.isKnown, !shared.hasLoaded || (measuring && !shared.hasMeasured), let machine = Machine.current
+      else { return }
       if !shared.hasLoaded {
         shared.hasLoaded = true
-        shared.figures = CalibrationStore.load(for: machine)
+        if let loaded = CalibrationStore.load(for: machine) {
+          shared.figures = loaded
+          shared.isKnown = true
+        }
       }
-      if shared.figures == nil, measuring, !shared.hasMeasured {
+      if !shared.isKnown, measuring {
         shared.hasMeasured = true
         if let measured = try? Calibration.measured() {
           shared.figures = measured
+          shared.isKnown = true
           // Without a folder to write to the figures serve this process alone.
           try? CalibrationStore.save(measured, for: machine)
         }
       }
-      if shared.figures != nil { isKnown.store(true, ordering: .releasing) }
-      return shared.figures
+      isKnown.store(shared.isKnown, ordering: .releasing)
     }
+    return known
   }
 }

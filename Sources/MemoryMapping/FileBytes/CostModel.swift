@@ -8,8 +8,31 @@
 /// - mapping: map and unmap + faults x (fault + pages per fault x page) + bytes that the program fetches by itself;
 /// - what is not in memory: bytes from the device in a pass, or one request for each place that is touched.
 internal struct CostModel {
-  internal let facts: FileFacts
   internal let calibration: Calibration
+  internal let byteCount: Int64
+  internal let size: Double
+  internal let pageSize: Double
+  internal let pages: Double
+  /// Share that is not in memory.
+  internal let missing: Double
+  internal let readAhead: Double
+  /// Bytes that one fault maps, in pages, and its cost.
+  internal let unit: (pages: Double, cost: Double)
+
+  internal init(facts: borrowing FileFacts, calibration: Calibration) {
+    self.calibration = calibration
+    byteCount = facts.size
+    size = Double(facts.size)
+    pageSize = Double(SystemPage.size)
+    pages = max(1, (size / pageSize).rounded(.up))
+    missing = 1 - (facts.residentFraction ?? 1)
+    readAhead = Double(facts.readAhead ?? (128 << 10))
+    let known = Double(max(1, facts.pagesPerFault ?? Self.usualPagesPerFault))
+    // A whole huge unit is one entry, but the kernel still counts the pages of the folio.
+    unit =
+      known * pageSize >= Double(Self.hugeUnit)
+      ? (known, 2 * calibration.fault) : (known, calibration.fault + min(known, pages) * calibration.faultPage)
+  }
 
   /// The largest file that is held in a buffer that is kept and used again.
   internal static let keptBuffer: Int64 = 1 << 20
@@ -17,24 +40,10 @@ internal struct CostModel {
   internal static let streamPiece = 256 << 10
   /// What a fault maps around itself when nothing is known (`fault_around_bytes` of the kernel).
   internal static let usualPagesPerFault = 16
+  /// How much dearer a fault is at a random place than in a pass, where the kernel's tables are in the CPU's cache.
+  internal static let scatter = 1.35
   /// At 2 MiB the hardware maps a whole unit by one entry, and a fault costs no more for it.
   internal static let hugeUnit: Int64 = 2 << 20
-
-  internal var size: Double { Double(facts.size) }
-  internal var pageSize: Double { Double(SystemPage.size) }
-  internal var pages: Double { max(1, (size / pageSize).rounded(.up)) }
-  internal var missing: Double { 1 - (facts.residentFraction ?? 1) }
-
-  /// Bytes that one fault maps, and its cost.
-  internal var unit: (pages: Double, cost: Double) {
-    let known = Double(max(1, facts.pagesPerFault ?? Self.usualPagesPerFault))
-    if known * pageSize >= Double(Self.hugeUnit) {
-      // One entry, but the kernel still counts the pages of the folio.
-      return (known, 2 * calibration.fault)
-    }
-    let mapped = min(known, pages)
-    return (known, calibration.fault + mapped * calibration.faultPage)
-  }
 
   /// The estimates for all strategies, in seconds.
   internal func estimates(_ access: FileBytes.AccessPattern) -> Estimates {
@@ -61,14 +70,18 @@ internal struct CostModel {
   internal func scattered(readSize: Int, count: Double) -> Estimates {
     let spanned = min(Double(readSize), size)
     let isFar = size > 4 * Double(Self.keptBuffer)
-    let loads = count * (calibration.load + spanned * 0.02e-9 + (size > 32 * Double(Self.keptBuffer) ? 20e-9 : 0))
+    // The copy itself costs the same by every way; only what comes on top differs.
+    let call = isFar ? calibration.readCallFar : calibration.readCall
+    let byte = isFar ? calibration.copyByteFar : calibration.copyByte
+    let loads = count * (calibration.load + spanned * byte)
+    let mapped = loads + count * calibration.load * 0.6
     let units = max(1, (pages / unit.pages).rounded(.up))
     let touchedUnits = Self.distinct(of: units, count: count * max(1, spanned / (unit.pages * pageSize)))
     let touchedPages = Self.distinct(of: pages, count: count * max(1, (spanned / pageSize).rounded(.up)))
 
     let device = missing * size * calibration.deviceByte + (missing > 0 ? calibration.deviceRequest : 0)
     // A fault on a missing page reads around it as far as the device reads ahead.
-    let window = Double(facts.readAhead ?? (128 << 10))
+    let window = readAhead
     let windows = max(1, (size / window).rounded(.up))
     let mapDevice =
       missing
@@ -77,14 +90,12 @@ internal struct CostModel {
           * (calibration.deviceRequest + min(window, size) * calibration.deviceByte), device * 1.3 + calibration.deviceRequest)
     let misses = missing * touchedPages / max(1, (spanned / pageSize).rounded(.up))
 
-    let call = isFar ? calibration.readCallFar : calibration.readCall
-    let byte = isFar ? calibration.copyByteFar : calibration.copyByte
     let each = count * (call + spanned * byte) + misses * calibration.deviceRequest
     let whole =
-      facts.size <= Self.keptBuffer ? readWhole + device + loads : Double.infinity
+      byteCount <= Self.keptBuffer ? readWhole + device + loads : Double.infinity
     return Estimates(
-      map: calibration.mapping + touchedUnits * unit.cost + loads + mapDevice,
-      mapPopulate: populateAll + loads + device, read: min(each, whole), stream: each,
+      map: calibration.mapping + touchedUnits * unit.cost * Self.scatter + mapped + mapDevice,
+      mapPopulate: populateAll + mapped + device, read: min(each, whole), stream: each,
       isWholeBuffer: whole < each)
   }
 
@@ -109,7 +120,7 @@ internal struct CostModel {
   }
 
   private var readWhole: Double {
-    if facts.size <= Self.keptBuffer {
+    if byteCount <= Self.keptBuffer {
       // Above half of the second-level cache the program fetches the bytes a second time.
       let again = size > Double(Self.keptBuffer) / 2 ? size * calibration.touchByte : 0
       return calibration.readCall + size * calibration.copyByte + again
@@ -122,17 +133,10 @@ internal struct CostModel {
     if count <= 1 { return min(count, total) }
     if count >= total * 8 { return total }
     if count * 64 <= total { return count }
-    // total * (1 - (1 - 1/total)^count), by the exponential series: no libm, and exact enough for an estimate.
+    // total * (1 - e^(-count / total)), with five terms of the series of e^x: no libm, exact enough for an estimate.
     let x = count / total
-    var term = 1.0
-    var sum = 1.0
-    // e^(-x) as 1 / e^x, all terms positive.
-    for n in 1...40 {
-      term *= x / Double(n)
-      sum += term
-      if term < 1e-6 { break }
-    }
-    return total * (1 - 1 / sum)
+    let power = 1 + x * (1 + x / 2 * (1 + x / 3 * (1 + x / 4 * (1 + x / 5))))
+    return total * (1 - 1 / power)
   }
 
   /// Seconds for each strategy.

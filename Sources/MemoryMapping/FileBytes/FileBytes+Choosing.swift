@@ -21,20 +21,29 @@ extension FileBytes {
       plan = Plan(
         strategy: asked, reason: .asked,
         isWholeBuffer: asked == .read
-          && CostModel(facts: facts, calibration: calibration).estimates(access).isWholeBuffer)
+          && (isPass || CostModel(facts: facts, calibration: calibration).estimates(access).isWholeBuffer))
     } else {
       plan = Self.plan(facts, access, calibration)
-      if plan.strategy == .map || plan.strategy == .mapPopulate || facts.size > CostModel.keptBuffer {
+      if isWorthAsking(calibration) {
         askMore(device: device)
         plan = Self.plan(facts, access, options.calibration.figures(for: plan))
+        try sampleFaults(options.calibration.figures(for: plan))
       }
-      if !isPass { try sampleFaultsIfClose(options.calibration.figures(for: plan)) }
     }
+    late.reviewAt.store(plan.reviewAfter, ordering: .relaxed)
     switch plan.strategy {
     case .map, .mapPopulate: if !late.isMapped { try startMapping() }
     case .read where plan.isWholeBuffer && !isPass: try fillBuffer()
     case .read, .stream: break
     }
+  }
+
+  /// False where no fact could change the plan, or none that costs less than it saves.
+  private func isWorthAsking(_ calibration: Calibration) -> Bool {
+    if plan.strategy.maps { return true }
+    guard facts.size > CostModel.keptBuffer, let estimates = plan.estimates else { return false }
+    // A few single reads: they will be over before a mapping has begun.
+    return access.scattered == nil || estimates[plan.strategy] > 20 * calibration.mapping
   }
 
   /// Facts that cost a system call each, where they can matter.
@@ -43,23 +52,19 @@ extension FileBytes {
     if facts.fileSystem?.prefersReading == true { return }
     facts.addressSpaceRoom = MemoryRoom.addressSpace
     if facts.size >= Self.memoryMatters { facts.memoryRoom = MemoryRoom.bytes }
-    // Single reads find out by themselves, on the way.
-    let asksResidency =
-      access.scattered == nil
-      ? facts.size >= Self.residencyMatters : plan.strategy == .map || plan.strategy == .mapPopulate
-    if asksResidency { facts.askResidency(descriptor) }
+    if access.scattered != nil || facts.size >= Self.residencyMatters { facts.askResidency(descriptor) }
   }
 
-  /// Scattered access where the best strategy hangs on how much a fault maps: look.
-  private mutating func sampleFaultsIfClose(_ calibration: Calibration) throws(MappingError) {
-    guard plan.reason == .cheapest, facts.size >= Self.folioMatters, facts.residentFraction ?? 1 > 0.5 else { return }
-    var large = facts
-    large.pagesPerFault = 256
-    var huge = facts
-    huge.pagesPerFault = 512
-    let ifLarge = Self.plan(large, access, calibration).strategy.maps
-    let ifHuge = Self.plan(huge, access, calibration).strategy.maps
-    guard ifLarge != plan.strategy.maps || ifHuge != plan.strategy.maps else { return }
+  /// Looks how many pages a fault maps where that decides: between faults and loading ahead, or, for scattered access, between
+  /// mapping and reading. The mapping made for it is kept when it is the choice.
+  private mutating func sampleFaults(_ calibration: Calibration) throws(MappingError) {
+    guard plan.reason == .cheapest, facts.size >= Self.folioMatters, facts.residentFraction ?? 1 > 0.9 else { return }
+    if !plan.strategy.maps {
+      guard access.scattered != nil else { return }
+      var huge = facts
+      huge.pagesPerFault = 512
+      guard Self.plan(huge, access, calibration).strategy.maps else { return }
+    }
     guard let map = try? map() else { return }
     facts.pagesPerFault = FileFacts.samplePagesPerFault(map)
     plan = Self.plan(facts, access, calibration)
@@ -70,12 +75,6 @@ extension FileBytes {
   private mutating func startMapping() throws(MappingError) {
     do throws(MappingError) {
       let map = try map()
-      let isChosen = plan.reason != .asked
-      if isChosen, access.scattered == nil, facts.size >= Self.folioMatters, facts.residentFraction == 1 {
-        facts.pagesPerFault = FileFacts.samplePagesPerFault(map)
-        let better = Self.plan(facts, access, options.calibration.figures)
-        if better.strategy.maps { plan = better }
-      }
       finishMapping(map)
     } catch {
       // A file that shrank meanwhile is an error of its own, not a reason to go on.
@@ -101,6 +100,23 @@ extension FileBytes {
     // Cut since then: the bytes that are gone must not look like a choice.
     if file.kind == .regular, file.stat.size < size { throw truncatedError(at: file.stat.size, wanted: size - file.stat.size) }
     return try MappedFile(file, offset: 0, length: length, options: .init(), path: path)
+  }
+
+  /// As many single reads as were planned: from how many on does mapping pay? The answer is the next point to look at, and
+  /// there the file is mapped.
+  @inline(never)
+  internal borrowing func review(after reads: Int) {
+    guard let scattered = access.scattered, options.strategy == nil, facts.fileSystem?.prefersReading != true else {
+      return late.reviewAt.store(.max, ordering: .relaxed)
+    }
+    let pays =
+      CostModel(facts: facts, calibration: options.calibration.figures).breakEven(readSize: scattered.size) ?? .max
+    guard reads >= pays else { return late.reviewAt.store(pays, ordering: .relaxed) }
+    late.reviewAt.store(.max, ordering: .relaxed)
+    var later = plan
+    later.strategy = .map
+    later.reason = .switched(after: reads)
+    switchToMapping(later)
   }
 
   /// Single reads have shown that mapping pays, or that the file is not in memory: maps it unless somebody else does so now.

@@ -75,7 +75,7 @@ extension FileBytes.Decision {
     add("read_ahead", facts.readAhead.map(Double.init), "bytes")
     add("memory_room", facts.memoryRoom.map(Double.init), "bytes")
     add("address_space_room", facts.addressSpaceRoom.map(Double.init), "bytes")
-    add("map_after", plan.mapAfter == .max ? nil : Double(plan.mapAfter), "reads")
+    add("review_after", plan.reviewAfter == .max ? nil : Double(plan.reviewAfter), "reads")
     return list
   }
 
@@ -116,8 +116,8 @@ extension FileBytes.Decision {
     case .foundCold(let count):
       return "read \(count) found it not in memory, and \(costs(plan))"
     case .countUnknown:
-      return plan.mapAfter == .max
-        ? "the number of reads is unknown" : "the number of reads is unknown; it is mapped after \(plan.mapAfter)"
+      return plan.reviewAfter == .max
+        ? "the number of reads is unknown" : "the number of reads is unknown, and it is mapped once they show that it pays"
     case .cheapest, .notSeekable, .empty, .synthetic: return costs(plan)
     }
   }

@@ -10,8 +10,8 @@ extension FileBytes {
     internal var reason: Reason
     /// The whole content goes into one buffer.
     internal var isWholeBuffer: Bool
-    /// Single reads after which the file is mapped after all; `Int.max` for never.
-    internal var mapAfter = Int.max
+    /// Single reads after which it is looked at again whether mapping pays; `Int.max` for never.
+    internal var reviewAfter = Int.max
     internal var estimates: CostModel.Estimates? = nil
   }
 
@@ -40,6 +40,8 @@ extension FileBytes {
 
   /// Files up to this size are read in one call without a further question when every byte is wanted.
   internal static let smallFile: Int64 = 16 << 10
+  /// Single reads before the first look back. Mapping costs more than these at any size.
+  internal static let firstReview = 12
   /// Room that a mapping leaves in the address space for everything else.
   internal static let addressSpaceReserve: Int64 = 16 << 20
 
@@ -106,11 +108,11 @@ extension FileBytes {
     guard let count else {
       // The classic answer to an unknown end: pay as you go until you have paid once for the other way.
       var estimates = model.scattered(readSize: readSize, count: 1)
-      let isTiny = model.facts.size <= smallFile && model.missing == 0
+      let isTiny = model.byteCount <= smallFile && model.missing == 0
       estimates.isWholeBuffer = isTiny
       return Plan(
         strategy: .read, reason: .countUnknown, isWholeBuffer: isTiny,
-        mapAfter: isTiny ? .max : model.breakEven(readSize: readSize) ?? .max, estimates: estimates)
+        reviewAfter: isTiny ? .max : firstReview, estimates: estimates)
     }
     var estimates = model.scattered(readSize: readSize, count: Double(count))
     if !fitsMemory { estimates.mapPopulate = .infinity }
@@ -121,7 +123,7 @@ extension FileBytes {
     return Plan(
       strategy: isReading ? .read : best, reason: fitsMemory ? .cheapest : .noMemory,
       isWholeBuffer: isReading && estimates.isWholeBuffer,
-      mapAfter: isOpen ? max(count, model.breakEven(readSize: readSize) ?? .max) : .max, estimates: estimates)
+      reviewAfter: isOpen ? max(count, firstReview) : .max, estimates: estimates)
   }
 }
 

@@ -48,13 +48,21 @@ extension FileBytes {
   /// - Throws: ``MappingError``: `invalidRange` when it does not lie in the file, else as ``copy(at:into:)``.
   /// - Complexity: as ``copy(at:into:)``. C counterpart: `pread` into a local.
   @inlinable
-  public borrowing func load<T: FixedWidthInteger & BitwiseCopyable>(
+  public borrowing func load<T: FixedLayout>(
     at offset: Int64, as type: T.Type = T.self
   ) throws(MappingError) -> T {
-    var value = T.zero
+    if !T._isPrimitiveLayout { VerifiedLayouts.require(type) }
     var failure: MappingError? = nil
-    unsafe withUnsafeMutableBytes(of: &value) { bytes in
-      do throws(MappingError) { unsafe try copyExactly(at: offset, into: bytes) } catch { failure = error }
+    let size = MemoryLayout<T>.size
+    let value: T = unsafe withUnsafeTemporaryAllocation(
+      byteCount: size, alignment: MemoryLayout<T>.alignment
+    ) { buffer in
+      do throws(MappingError) { unsafe try copyExactly(at: offset, into: buffer) } catch {
+        failure = error
+        unsafe buffer.initializeMemory(as: UInt8.self, repeating: 0)
+      }
+      // All of it is filled by the copy or by zeros, and any bytes are a value of a fixed layout.
+      return unsafe buffer.baseAddress.unsafelyUnwrapped.load(as: T.self)
     }
     if let failure { throw failure }
     return value
@@ -75,15 +83,28 @@ extension FileBytes {
     _ offset: Int64, _ length: Int, _ target: UnsafeMutableRawPointer
   ) throws(MappingError) {
     if isBuffered {
-      unsafe target.copyMemory(from: buffer.base! + Int(offset), byteCount: length)
+      // The string instructions of the checked copy beat memmove from a page's half on.
+      if length < 2048 {
+        unsafe target.copyMemory(from: buffer.base! + Int(offset), byteCount: length)
+      } else {
+        _ = unsafe pgw_copy_checked(target, buffer.base! + Int(offset), length)
+      }
       return
     }
+    if unsafe late.copy(Int(offset), length, target, options.check) { return }
+    unsafe try fetchSlowly(offset, length, target)
+  }
+
+  /// Not at hand: a mapping that needs a question to the kernel, or no mapping.
+  @inline(never)
+  private borrowing func fetchSlowly(
+    _ offset: Int64, _ length: Int, _ target: UnsafeMutableRawPointer
+  ) throws(MappingError) {
     let check = options.check
     let isDone: Void? = try late.withMapping { map throws(MappingError) in
       unsafe try map.copyChecked(Int(offset), length, target, check, .copy)
     }
-    if isDone != nil { return }
-    unsafe try readOne(offset, length, target)
+    if isDone == nil { unsafe try readOne(offset, length, target) }
   }
 
   /// One read at an offset. Counts, and turns to mapping when that has become the cheaper way.
@@ -93,12 +114,7 @@ extension FileBytes {
   ) throws(MappingError) {
     let reads = late.reads.load(ordering: .relaxed) &+ 1
     late.reads.store(reads, ordering: .relaxed)
-    if reads > plan.mapAfter {
-      var later = plan
-      later.strategy = .map
-      later.reason = .switched(after: plan.mapAfter)
-      switchToMapping(later)
-    }
+    if reads > late.reviewAt.load(ordering: .relaxed) { review(after: reads) }
     var done = 0
     let probes = late.probesLeft.load(ordering: .relaxed)
     if probes > 0, options.strategy == nil, access.scattered != nil {

@@ -108,7 +108,7 @@ public struct FileBytes: ~Copyable, @unchecked Sendable {
     options: Options, path: FilePath?
   ) {
     self.owned = owned
-    self.late = LateMapping()
+    self.late = LateMapping(reviewAt: .max)
     self.buffer = ReadBuffer()
     self.isBuffered = false
     self.stream = stream
@@ -139,7 +139,9 @@ public struct FileBytes: ~Copyable, @unchecked Sendable {
         owned.number, path: path, isFIFO: isFIFO, limit: limit ?? 1 << 30,
         writerTimeout: max(0, options.fifoTimeoutMilliseconds)) : nil
     let isSmall = facts.size <= smallFile && access.scattered == nil && options.strategy == nil
-    let plan = Self.plan(facts, access, .builtIn)
+    let plan =
+      isStream || isSmall || facts.size == 0
+      ? Self.plan(facts, access, .builtIn) : Plan(strategy: .read, reason: .small, isWholeBuffer: false)
     var bytes = FileBytes(
       owned, stream: stream, facts: facts, plan: plan, access: access, options: options, path: path)
     if !isStream, facts.size > 0, !isSmall { try bytes.choose(device: device) }

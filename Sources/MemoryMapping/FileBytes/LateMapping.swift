@@ -17,6 +17,12 @@ internal final class MappingBox: Sendable {
 internal struct LateMapping: ~Copyable, @unchecked Sendable {
   /// The address of an owned ``MappingBox``, or 0.
   private let box = Atomic<UInt>(0)
+  /// The address of the first mapped byte, or 0; stored after ``flag``, so that who sees it sees the flag.
+  private let start = Atomic<UInt>(0)
+  /// The address of the mapping's fault mark.
+  private let flag = Atomic<UInt>(0)
+  /// The number of single reads at which to look again whether mapping pays.
+  internal let reviewAt: Atomic<Int>
   /// Single reads so far. Counted without a lock: a lost count delays the switch by one read.
   internal let reads = Atomic<Int>(0)
   /// Reads that still ask whether the bytes are in memory.
@@ -27,6 +33,23 @@ internal struct LateMapping: ~Copyable, @unchecked Sendable {
   internal let change = Mutex<FileBytes.Plan?>(nil)
 
   internal static let probes = 4
+
+  internal init(reviewAt: Int) { self.reviewAt = Atomic(reviewAt) }
+
+  /// A checked copy from the mapping, when there is one and no question to the kernel is needed for its proof: the same as
+  /// ``MappedFile/copyChecked`` without its way to the errors. False: take the long way.
+  @inline(__always)
+  internal func copy(_ offset: Int, _ count: Int, _ target: UnsafeMutableRawPointer, _ check: FaultCheck) -> Bool {
+    guard let base = unsafe UnsafeMutableRawPointer(bitPattern: start.load(ordering: .acquiring)),
+      let word = unsafe UnsafePointer<Atomic<UInt32>>(bitPattern: flag.load(ordering: .relaxed)), check != .stamp
+    else { return false }
+    let mark = unsafe FaultFlag(word: word)
+    guard !mark.isRaised, unsafe pgw_copy_checked(target, base + offset, count) == 0, !mark.isRaised else {
+      return false
+    }
+    // What a cut leaves behind inside a page ends in zeros; any other last byte is real, and so is all before it.
+    return unsafe check == .pages || target.load(fromByteOffset: count &- 1, as: UInt8.self) != 0
+  }
 
   /// The mapping, if there is one. Acquire pairs with the release in ``publish(_:)``.
   @inline(__always)
@@ -50,8 +73,12 @@ internal struct LateMapping: ~Copyable, @unchecked Sendable {
   }
 
   internal func publish(_ file: consuming MappedFile) {
+    unsafe flag.store(UInt(bitPattern: file.faultFlag.word), ordering: .relaxed)
+    let first = unsafe UInt(bitPattern: file.viewStart)
     let reference = unsafe Unmanaged.passRetained(MappingBox(file)).toOpaque()
     box.store(UInt(bitPattern: reference), ordering: .releasing)
+    // Last: pairs with the acquire in ``copy``.
+    start.store(first, ordering: .releasing)
   }
 
   deinit {

@@ -53,7 +53,7 @@ internal struct ReadBuffer: ~Copyable {
   private static let kept = Atomic<UInt>(0)
 
   /// Below this, malloc has warm memory at hand.
-  private static let smallest = 64 << 10
+  private static let smallest = 16 << 10
 
   private static func take(
     _ count: Int, path: FilePath?

@@ -88,9 +88,10 @@ public struct MappedFile: ~Copyable, Sendable {
         length: offset + Int64(viewCount) - fileToMap.stat.size, detail: .fileSize(fileToMap.stat.size))
     }
     let unit = Self.pageSize(of: fileToMap)
-    self.range = try Self.map(
+    var range = try Self.map(
       fileToMap, offset: offset, count: viewCount, pageSize: unit, options: options, path: path)
-    self.range.holdsLease = options.stability == .lease
+    range.holdsLease = options.stability == .lease
+    self.range = range
     self.slack = Int(offset & Int64(unit - 1))
     self.count = viewCount
     self.fileOffset = offset
