@@ -45,10 +45,15 @@ size_t pgw_copy_portable(void *destination, const void *source, size_t count) {
   return 0;
 }
 
-bool pgw_has_zero_byte(const void *bytes, size_t count) { return memchr(bytes, 0, count) != NULL; }
 
 #if !defined(__x86_64__)
 size_t pgw_copy_checked(void *destination, const void *source, size_t count) {
   return pgw_copy_portable(destination, source, count);
+}
+
+pgw_proved_copy pgw_copy_proving(void *destination, const void *source, size_t count) {
+  pgw_proved_copy result = {pgw_copy_portable(destination, source, count), 0};
+  if (result.missing == 0 && count > 0) result.has_zero = memchr(destination, 0, count) != NULL;
+  return result;
 }
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // size_t pgw_copy_checked(void *destination /*rdi*/, const void *source /*rsi*/, size_t count /*rdx*/)
+// pgw_proved_copy pgw_copy_proving(the same): missing in rax, has_zero in rdx
 //
 // Invariant between pgw_copy_begin and pgw_copy_end: no stack use, and rdx (rcx in the string move) is the number of
 // bytes not yet copied. So the fault handler needs only to set the program counter to a landing pad:
@@ -21,6 +22,7 @@
     .text
     .p2align 6
     .globl NAME(pgw_copy_checked)
+    .globl NAME(pgw_copy_proving)
     .globl NAME(pgw_copy_begin)
     HIDDEN(pgw_copy_begin)
     .globl NAME(pgw_copy_string)
@@ -33,10 +35,78 @@
     HIDDEN(pgw_copy_landing_string)
 #if !defined(__APPLE__)
     .type pgw_copy_checked, @function
+    .type pgw_copy_proving, @function
 #endif
 
-NAME(pgw_copy_checked):
+// xmm2 gathers the smallest value of each byte lane; a zero in it at the end is a zero somewhere in the copy.
+NAME(pgw_copy_proving):
 NAME(pgw_copy_begin):
+    .cfi_startproc
+    pcmpeqd %xmm2, %xmm2
+    cmpq $32, %rdx
+    jb 3f
+1:  movups (%rsi), %xmm0
+    movups 16(%rsi), %xmm1
+    movups %xmm0, (%rdi)
+    movups %xmm1, 16(%rdi)
+    pminub %xmm0, %xmm2
+    pminub %xmm1, %xmm2
+    addq $32, %rsi
+    addq $32, %rdi
+    subq $32, %rdx
+    cmpq $32, %rdx
+    jae 1b
+    testq %rdx, %rdx
+    jz 7f
+3:  testq $16, %rdx
+    jz 4f
+    movups (%rsi), %xmm0
+    movups %xmm0, (%rdi)
+    pminub %xmm0, %xmm2
+    addq $16, %rsi
+    addq $16, %rdi
+    subq $16, %rdx
+4:  testq $8, %rdx
+    jz 5f
+    movq (%rsi), %rax
+    movq %rax, (%rdi)
+    movq %rax, %xmm0
+    punpcklqdq %xmm0, %xmm0
+    pminub %xmm0, %xmm2
+    addq $8, %rsi
+    addq $8, %rdi
+    subq $8, %rdx
+5:  testq $4, %rdx
+    jz 6f
+    movl (%rsi), %eax
+    movl %eax, (%rdi)
+    movd %eax, %xmm0
+    pshufd $0, %xmm0, %xmm0
+    pminub %xmm0, %xmm2
+    addq $4, %rsi
+    addq $4, %rdi
+    subq $4, %rdx
+6:  testq %rdx, %rdx
+    jz 7f
+    movzbl (%rsi), %eax
+    movb %al, (%rdi)
+    imull $0x01010101, %eax, %eax
+    movd %eax, %xmm0
+    pshufd $0, %xmm0, %xmm0
+    pminub %xmm0, %xmm2
+    incq %rsi
+    incq %rdi
+    decq %rdx
+    jmp 6b
+7:  pxor %xmm0, %xmm0
+    pcmpeqb %xmm2, %xmm0
+    pmovmskb %xmm0, %edx
+    xorl %eax, %eax
+    retq
+    .cfi_endproc
+
+    .p2align 6
+NAME(pgw_copy_checked):
     .cfi_startproc
     cmpq $8, %rdx
     je 8f
@@ -53,6 +123,8 @@ NAME(pgw_copy_begin):
     subq $32, %rdx
     cmpq $32, %rdx
     jae 1b
+    testq %rdx, %rdx
+    jz 7f
 3:  testq $16, %rdx
     jz 4f
     movups (%rsi), %xmm0
@@ -100,6 +172,7 @@ NAME(pgw_copy_landing_string):
     retq
     .cfi_endproc
 #if !defined(__APPLE__)
+    .size pgw_copy_proving, NAME(pgw_copy_checked)-NAME(pgw_copy_proving)
     .size pgw_copy_checked, .-pgw_copy_checked
     .section .note.GNU-stack,"",@progbits
 #endif

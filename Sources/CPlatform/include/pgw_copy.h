@@ -19,7 +19,14 @@ size_t pgw_copy_checked(void *destination, const void *source, size_t count);
 /// The same promise in portable C: a sigsetjmp inside one C function, which no other frame is ever jumped over.
 size_t pgw_copy_portable(void *destination, const void *source, size_t count);
 
-/// True when one of the bytes is zero. What a cut leaves in a page is zeros, so bytes without any are the file's own.
-bool pgw_has_zero_byte(const void *bytes, size_t count);
+/// What a proving copy tells.
+typedef struct pgw_proved_copy {
+  size_t missing;   ///< bytes NOT copied, as from pgw_copy_checked
+  size_t has_zero;  ///< not 0 when a copied byte is zero; without meaning when bytes are missing
+} pgw_proved_copy;
+
+/// pgw_copy_checked that also looks for a zero byte on the way. What a cut leaves in a page is zeros, so bytes without any
+/// are the file's own. For short copies: it has no string move.
+pgw_proved_copy pgw_copy_proving(void *destination, const void *source, size_t count);
 
 #endif

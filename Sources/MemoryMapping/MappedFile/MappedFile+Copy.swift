@@ -52,13 +52,13 @@ extension MappedFile {
     _ offset: Int, _ size: Int, _ target: UnsafeMutableRawPointer, _ check: FaultCheck,
     _ operation: MappingError.Operation
   ) throws(MappingError) {
-    if check != .stamp, !range.flag.isRaised {
+    if check == .pages {
       let missing = unsafe pgw_copy_checked(target, viewStart + offset, size)
-      if missing == 0, !range.flag.isRaised {
-        if check == .pages { return }
-        // Every byte counts, not only the last: the kernel zeroes a cut page from the front, and a copy can overtake it.
-        if size <= Self.scanLimit, unsafe !pgw_has_zero_byte(target, size) { return }
-      }
+      if missing == 0, !range.flag.isRaised { return }
+    } else if check == .size, size <= Self.scanLimit {
+      // Every byte counts, not only the last: the kernel zeroes a cut page from the front, and a copy can overtake it.
+      let copied = unsafe pgw_copy_proving(target, viewStart + offset, size)
+      if copied.missing == 0, copied.has_zero == 0, !range.flag.isRaised { return }
     }
     try unsafe copySlowly(offset, size, target, check, operation)
   }
