@@ -84,7 +84,7 @@ import _TestSupport
     let size = 400 * page
     for cut in [0, page, 10 * page + 100, size - 1] {
       let pattern = try PatternFile(folder.appending("f\(cut)"), size: size)
-      var random = try FileBytes(pattern.path, access: .random(readSize: 16, count: 3), options: Self.options(strategy))
+      let random = try FileBytes(pattern.path, access: .random(readSize: 16, count: 3), options: Self.options(strategy))
       var whole = try FileBytes(pattern.path, access: .onceWhole, options: Self.options(strategy))
       var ordered = try FileBytes(pattern.path, access: .sequential, options: Self.options(strategy))
       try pattern.resize(cut)
