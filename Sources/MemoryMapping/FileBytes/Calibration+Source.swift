@@ -58,7 +58,7 @@ extension Calibration {
       else { return }
       if !shared.hasLoaded {
         shared.hasLoaded = true
-        if let loaded = CalibrationStore.load(for: machine) {
+        if let loaded = CalibrationStore.load(for: machine, in: CalibrationStore.folder) {
           shared.figures = loaded
           shared.isKnown = true
         }
@@ -69,7 +69,7 @@ extension Calibration {
           shared.figures = measured
           shared.isKnown = true
           // Without a folder to write to the figures serve this process alone.
-          try? CalibrationStore.save(measured, for: machine)
+          try? CalibrationStore.save(measured, for: machine, in: CalibrationStore.folder)
         }
       }
       isKnown.store(shared.isKnown, ordering: .releasing)

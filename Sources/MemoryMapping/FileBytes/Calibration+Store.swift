@@ -15,7 +15,7 @@
 // file as good as absent. It is replaced by rename, never changed in place.
 
 internal import CPlatform
-internal import SystemPackage
+public import SystemPackage
 
 #if canImport(Glibc)
   internal import Glibc
@@ -26,13 +26,19 @@ internal import SystemPackage
 #endif
 
 /// What figures belong to: they are measured anew when any of it changes.
-internal struct Machine: Sendable, Hashable {
-  internal var kernel: String
-  internal var cpu: String
-  internal var pageSize: Int
+@_spi(Testing) public struct Machine: Sendable, Hashable {
+  public var kernel: String
+  public var cpu: String
+  public var pageSize: Int
+
+  public init(kernel: String, cpu: String, pageSize: Int) {
+    self.kernel = kernel
+    self.cpu = cpu
+    self.pageSize = pageSize
+  }
 
   /// Nil where the system does not tell its kernel.
-  internal static var current: Machine? {
+  public static var current: Machine? {
     var name = utsname()
     guard unsafe uname(&name) == 0 else { return nil }
     let kernel = unsafe withUnsafeBytes(of: &name.release) { unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
@@ -67,11 +73,11 @@ internal struct Machine: Sendable, Hashable {
   }
 }
 
-internal enum CalibrationStore {
-  internal static let limit = 4096
+@_spi(Testing) public enum CalibrationStore {
+  public static let limit = 4096
   private static let magic = "pagewise-calibration 1"
 
-  internal static func text(_ calibration: Calibration, for machine: Machine) -> String {
+  public static func text(_ calibration: Calibration, for machine: Machine) -> String {
     var lines = [magic, "kernel \(machine.kernel)", "cpu \(machine.cpu)", "page \(machine.pageSize)"]
     for field in Calibration.fields { lines.append("\(field.name) \(calibration[keyPath: field.path])") }
     lines.append("end")
@@ -79,7 +85,7 @@ internal enum CalibrationStore {
   }
 
   /// The figures in `text`, or nil when it is not exactly what ``text(_:for:)`` writes for this machine.
-  internal static func parse(_ text: String, for machine: Machine) -> Calibration? {
+  public static func parse(_ text: String, for machine: Machine) -> Calibration? {
     guard text.utf8.count <= limit, text.hasSuffix("end\n") else { return nil }
     var lines = text.split(separator: "\n", omittingEmptySubsequences: false)[...]
     func take(_ expected: String) -> Bool { lines.popFirst().map { $0 == expected } ?? false }
@@ -98,7 +104,7 @@ internal enum CalibrationStore {
   }
 
   /// The cache folder by the XDG rules: a relative $XDG_CACHE_HOME is invalid and passed over. Nil without a home.
-  internal static func folder(environment: (String) -> String?) -> FilePath? {
+  public static func folder(environment: (String) -> String?) -> FilePath? {
     if let base = environment("XDG_CACHE_HOME"), base.hasPrefix("/") { return FilePath(base).appending("pagewise") }
     guard let home = environment("HOME"), home.hasPrefix("/") else { return nil }
     return FilePath(home).appending(".cache").appending("pagewise")
@@ -110,7 +116,7 @@ internal enum CalibrationStore {
 
   private static let fileName = "calibration-1.txt"
 
-  internal static func load(for machine: Machine, in folder: FilePath? = folder) -> Calibration? {
+  public static func load(for machine: Machine, in folder: FilePath?) -> Calibration? {
     guard let folder else { return nil }
     // A FIFO or a device in its place must neither hang us nor be read without end.
     guard let file = try? OpenedFile(reading: folder.appending(fileName), followsSymbolicLinks: true),
@@ -130,8 +136,8 @@ internal enum CalibrationStore {
   }
 
   /// Writes beside the old file and replaces it by rename, so that a reader sees the old or the new figures, whole.
-  internal static func save(
-    _ calibration: Calibration, for machine: Machine, in folder: FilePath? = folder
+  public static func save(
+    _ calibration: Calibration, for machine: Machine, in folder: FilePath?
   ) throws(MappingError) {
     guard let folder else { throw MappingError(.notFound, operation: .calibrate, detail: .note("no home folder")) }
     for place in [folder.removingLastComponent(), folder] {

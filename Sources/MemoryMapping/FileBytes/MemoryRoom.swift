@@ -12,10 +12,10 @@ internal import SystemPackage
 #endif
 
 /// How much memory and address space this process may still use.
-internal enum MemoryRoom {
+@_spi(Testing) public enum MemoryRoom {
   /// Free memory in bytes: what the system has available, or what is left under the limit of a control group above this
   /// process, whichever is less. Nil where nothing can be asked. Reads a few files of /proc and /sys, about 50 µs.
-  internal static var bytes: Int64? {
+  public static var bytes: Int64? {
     let system = smallFile("/proc/meminfo").flatMap { number(after: "MemAvailable:", in: $0) }.map { $0 * 1024 }
     let group = smallFile("/proc/self/cgroup").flatMap { cgroupRoom($0, read: smallFile) }
     switch (system, group) {
@@ -26,7 +26,7 @@ internal enum MemoryRoom {
   }
 
   /// Address space in bytes that mmap may still hand out; nil without a limit. C: `getrlimit(RLIMIT_AS)`.
-  internal static var addressSpace: Int64? {
+  public static var addressSpace: Int64? {
     var limit = rlimit()
     #if canImport(Glibc)
       let failed = unsafe getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) != 0
@@ -55,7 +55,7 @@ internal enum MemoryRoom {
   /// - Parameters:
   ///   - membership: the text of /proc/self/cgroup. `0::/path` is version 2, `N:...,memory,...:/path` version 1.
   ///   - read: a file's text, nil when it is not there. An argument so that tests can give a tree of their own.
-  internal static func cgroupRoom(_ membership: String, read: (String) -> String?) -> Int64? {
+  public static func cgroupRoom(_ membership: String, read: (String) -> String?) -> Int64? {
     var room: Int64? = nil
     for line in membership.split(separator: "\n") {
       let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
