@@ -36,7 +36,7 @@ public struct FileAdvisor: Sendable {
   ///   measured.
   /// - Complexity: ``Options/seconds``, whatever the size.
   public func advise(
-    _ path: FilePath, progress: (Double, String) -> Void = { _, _ in }, isCancelled: () -> Bool = { false }
+    _ path: FilePath, progress: (Double, String) -> Void = { _, _ in }, isCancelled: @escaping () -> Bool = { false }
   ) throws(MappingError) -> FileReport {
     let start = pgw_now_ns()
     let kind = EntryKind(mode: try EntryKind.stat(path, follows: true).mode)
