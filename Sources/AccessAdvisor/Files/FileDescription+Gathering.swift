@@ -25,7 +25,8 @@ extension FileDescription {
     let isSynthetic = facts.hasContentWithoutSize || facts.fileSystem?.nature == .synthetic
     self.facts = facts
     self.pageSize = page
-    self.pages = (facts.size + Int64(page) - 1) / Int64(page)
+    let pages = (facts.size + Int64(page) - 1) / Int64(page)
+    self.pages = pages
 
     var state = pgw_cache_state()
     if isSynthetic {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MemoryMapping
 public import SystemPackage
 
 /// Everything that was found out about one file.

@@ -96,7 +96,7 @@ internal struct FileSession {
     let room = subject.facts.memoryRoom.map { $0 / 4 } ?? .max
     let end = min(subject.size, max(1 << 20, min(cap, room)))
     let piece = 1 << 20
-    let buffer = unsafe UnsafeMutableRawBufferPointer.allocate(byteCount: piece, alignment: 64)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: piece, alignment: 64)
     defer { unsafe buffer.deallocate() }
     let begin = pgw_now_ns()
     var at: Int64 = 0

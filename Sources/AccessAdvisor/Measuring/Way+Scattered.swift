@@ -80,7 +80,7 @@ extension Subject {
 
   private func readEach(_ access: Access, _ seed: UInt64) throws(MappingError) -> Way.Outcome {
     let file = try ObservedFile(path)
-    let buffer = unsafe UnsafeMutableRawBufferPointer.allocate(byteCount: access.readSize, alignment: 64)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: access.readSize, alignment: 64)
     defer { unsafe buffer.deallocate() }
     var sum = Checksum()
     var single: UInt64 = 0
@@ -98,7 +98,7 @@ extension Subject {
 
   private func readWhole(_ access: Access, _ seed: UInt64) throws(MappingError) -> Way.Outcome {
     let file = try ObservedFile(path)
-    let buffer = unsafe UnsafeMutableRawBufferPointer.allocate(byteCount: Int(size), alignment: 64)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(size), alignment: 64)
     defer { unsafe buffer.deallocate() }
     unsafe try file.read(0, into: buffer.baseAddress!, count: Int(size), path: path)
     return Way.Outcome(checksum: unsafe fold(UnsafeRawBufferPointer(buffer), access, seed))

@@ -76,7 +76,7 @@ extension Subject {
 
   private func readPass(pieceRoom: Int, recordSize: Int?) throws(MappingError) -> Way.Outcome {
     let file = try ObservedFile(path)
-    let buffer = unsafe UnsafeMutableRawBufferPointer.allocate(byteCount: pieceRoom, alignment: 64)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: pieceRoom, alignment: 64)
     defer { unsafe buffer.deallocate() }
     var sum = Checksum()
     var at: Int64 = 0
@@ -102,14 +102,14 @@ extension Subject {
     return Way(strategy: strategy, method: method) { _, _ throws(MappingError) in
       let file = try ObservedFile(path)
       var room = strategy == .read ? 4096 : 64 << 10
-      var buffer = unsafe UnsafeMutableRawBufferPointer.allocate(byteCount: room, alignment: 64)
+      var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: room, alignment: 64)
       defer { unsafe buffer.deallocate() }
       var sum = Checksum()
       var at: Int64 = 0
       while at < Self.syntheticLimit {
         let used = strategy == .read ? Int(at) : 0
         if used == room {
-          let larger = unsafe UnsafeMutableRawBufferPointer.allocate(byteCount: room * 2, alignment: 64)
+          let larger = UnsafeMutableRawBufferPointer.allocate(byteCount: room * 2, alignment: 64)
           unsafe larger.copyMemory(from: UnsafeRawBufferPointer(buffer))
           unsafe buffer.deallocate()
           unsafe buffer = unsafe larger

@@ -75,7 +75,7 @@ internal struct ClassSession {
     var subject = Subject(path, facts: facts, stat: stat)
     guard facts.type == .regular, facts.size > 0, !subject.isSynthetic else { return nil }
     subject.window = min(facts.size, Self.largestWindow)
-    let buffer = unsafe UnsafeMutableRawBufferPointer.allocate(byteCount: Subject.streamPiece, alignment: 64)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Subject.streamPiece, alignment: 64)
     defer { unsafe buffer.deallocate() }
     var at: Int64 = 0
     while at < subject.window, !isCancelled() {
