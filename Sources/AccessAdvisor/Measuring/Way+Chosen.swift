@@ -69,12 +69,12 @@ extension Subject {
       }
       return Way.Outcome(checksum: single)
     }
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: access.readSize, alignment: 64)
+    defer { unsafe buffer.deallocate() }
     try forEachPlace(access, seed) { offset, length throws(MappingError) in
-      do {
-        try file.withBytes(offset..<offset + Int64(length)) { span in sum.add(span) }
-      } catch {
-        throw (error as? MappingError) ?? MappingError(.other, operation: .read, path: path)
-      }
+      let target = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[0..<length])
+      let got = unsafe try file.copy(at: offset, into: target)
+      unsafe sum.add(UnsafeRawBufferPointer(rebasing: target[0..<got]))
     }
     return Way.Outcome(checksum: sum.value)
   }
