@@ -7,6 +7,7 @@
 
 #include "pgw_copy.h"
 #include "pgw_guard.h"
+#include "pgw_observe.h"
 #include "pgw_scan.h"
 #include "pgw_system.h"
 

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import AccessAdvisor
+internal import MemoryMapping
+
+/// A file's report as text: what it is, the table, what to mind, and the advice. At most 100 columns.
+struct FileTable {
+  private let report: FileReport
+  private let style: Style
+
+  init(_ report: FileReport, _ style: Style) {
+    self.report = report
+    self.style = style
+  }
+
+  var text: String {
+    var lines = [style.bold(PathText.shown(report.path))]
+    lines += header.map { "  " + $0 }
+    if !report.results.isEmpty {
+      lines.append("")
+      lines += table
+      lines += notes
+    }
+    if report.measuring.isInterrupted {
+      lines.append("")
+      lines.append("  " + style.yellow("Interrupted: rows are missing."))
+    }
+    lines.append("")
+    let advice = style.text(report.advice).wrapped(width: Style.width - 2, indent: 2)
+    lines.append("  " + style.bold(advice))
+    return lines.joined(separator: "\n") + "\n\n"
+  }
+
+  // MARK: What it is
+
+  private var header: [String] {
+    let file = report.file
+    var lines: [String] = []
+    func add(_ name: String, _ value: String) {
+      let text = style.text(value).wrapped(width: Style.width - 14, indent: 14)
+      lines.append(style.dim(name.padded(to: 12)) + text)
+    }
+    let exact = file.facts.size >= 1024 ? " (\(Figures.grouped(file.facts.size)) bytes)" : ""
+    let type = file.hazards.contains { $0.code == .synthetic } ? "made when it is read" : "regular file"
+    add(
+      "file", "\(Figures.bytes(file.facts.size))\(exact), \(type)"
+        + (file.facts.fileSystem.map { " on \($0.name)" } ?? ""))
+    if file.pages > 0 { add("in memory", residency) }
+    add("writers", writers)
+    if let holes = file.holes, holes.count > 0 {
+      let least = holes.isComplete ? "" : "at least "
+      add("holes", "\(least)\(Figures.count(holes.count, "hole", "holes")), \(Figures.bytes(holes.bytes)) without storage")
+    } else if file.pages > 0 {
+      add("holes", file.holes == nil ? "unknown" : "none")
+    }
+    if file.hazards.isEmpty {
+      add("hazards", "none found")
+    } else {
+      for (index, hazard) in file.hazards.enumerated() {
+        let text = style.text(hazard.sentence).wrapped(width: Style.width - 14, indent: 14)
+        lines.append(style.dim((index == 0 ? "hazards" : "").padded(to: 12)) + style.yellow(text))
+      }
+    }
+    if !report.results.isEmpty { add("measured", measured) }
+    return lines
+  }
+
+  private var residency: String {
+    let file = report.file
+    guard let share = file.residentFraction, let resident = file.residentPages else { return "not permitted to know" }
+    let bar = style.bar(share)
+    var text = (bar.isEmpty ? "" : bar + " ") + Figures.percent(share)
+    text += " (\(file.isResidencyExact ? "" : "about ")\(Figures.grouped(resident)) of \(Figures.grouped(file.pages)) pages of "
+    text += "\(Figures.bytes(Int64(file.pageSize))))"
+    if let pages = file.facts.pagesPerFault { text += ", one fault maps \(Figures.count(pages, "page", "pages"))" }
+    return text
+  }
+
+  private var writers: String {
+    switch report.file.writers {
+    case .none: "none"
+    case .unknown: "unknown (not this user's file, or no way to ask on this file system)"
+    case .present(let process?, let name): "process \(process)" + (name.map { " (\($0))" } ?? "")
+    case .present: "somebody, whom this user may not see"
+    }
+  }
+
+  private var measured: String {
+    let measuring = report.measuring
+    var text = measuring.isCold ? "cold, evicted before each timing" : "as it is in memory now, after one pass"
+    if let eviction = measuring.eviction {
+      switch eviction.pagesThatStayed {
+      case 0?: text += " (checked: no page stayed)"
+      case let stayed?: text += " (up to \(Figures.grouped(stayed)) pages stayed)"
+      case nil: text += " (not permitted to check)"
+      }
+    }
+    let rounds = report.results.flatMap { $0.cells.map(\.rounds) }
+    if let least = rounds.min(), let most = rounds.max() {
+      text += "; medians of \(least == most ? "\(least)" : "\(least) to \(most)") alternating rounds"
+    }
+    text += measuring.isVerified ? "; all saw the same bytes" : "; bytes not compared, they change"
+    return text + "; \(Figures.decimals(measuring.seconds, 1)) s"
+  }
+
+  // MARK: The table
+
+  private static let nameWidth = 26
+  private static let cellWidth = 12
+  private static let chosenWidth = 19
+
+  private var table: [String] {
+    let strategies = FileBytes.Strategy.allCases
+    var head = "  " + "access".padded(to: Self.nameWidth)
+    for strategy in strategies { head += strategy.label.aligned(to: Self.cellWidth) + (hasBlocks ? " " : "") }
+    head += "   " + "FileBytes chose".padded(to: Self.chosenWidth) + "regret"
+    var lines = [style.dim(head)]
+    for row in report.results { lines.append(line(row, strategies)) }
+    return lines
+  }
+
+  private var hasBlocks: Bool { !style.block(1).isEmpty }
+
+  private func line(_ row: AccessResult, _ strategies: [FileBytes.Strategy]) -> String {
+    var line = "  " + style.text(title(row.access)).padded(to: Self.nameWidth)
+    let best = row.best
+    for strategy in strategies {
+      guard let cell = row.cell(strategy) else {
+        line += style.dim(style.none.aligned(to: Self.cellWidth)) + (hasBlocks ? " " : "")
+        continue
+      }
+      let isBest = best?.strategy == strategy
+      let time = (cell.isExtrapolated ? "~" : "") + Figures.nanoseconds(Double(cell.medianNanoseconds), style)
+      let shown = ((isBest ? style.mark + " " : "") + time).aligned(to: Self.cellWidth)
+      line += isBest ? style.bold(style.green(shown)) : shown
+      let factor = Double(cell.medianNanoseconds) / Double(max(1, best?.medianNanoseconds ?? 1))
+      line += style.dim(style.block(factor))
+    }
+    guard let chosen = row.chosen, let regret = row.regret else { return line }
+    let time = (chosen.isExtrapolated ? "~" : "") + Figures.nanoseconds(Double(chosen.medianNanoseconds), style)
+    let choice = "\(chosen.strategy.label.padded(to: 9))\(chosen.isMeasured ? time : "not run")"
+    let shown = Figures.decimals(regret, 2) + style.times
+    return line + "   " + choice.padded(to: Self.chosenWidth) + (regret > 1.25 ? style.yellow(shown) : shown)
+  }
+
+  private func title(_ access: Access) -> String {
+    let title = access.title
+    guard style.isUnicode else { return title }
+    return title.split(separator: " ").map { $0 == "x" ? "×" : String($0) }.joined(separator: " ")
+  }
+
+  // MARK: Below the table
+
+  private var notes: [String] {
+    var notes: [String] = []
+    if report.measuring.windowBytes < report.file.facts.size, report.measuring.isVerified {
+      notes.append("~ passes measured on the first \(Figures.bytes(report.measuring.windowBytes)) and extrapolated.")
+    }
+    if report.results.contains(where: { $0.chosen?.isMeasured == false }) {
+      notes.append("not run: it would use all of the file; regret is that of the strategy it chose.")
+    }
+    return notes.map { "  " + style.dim($0) }
+  }
+}
