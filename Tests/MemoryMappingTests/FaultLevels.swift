@@ -96,7 +96,7 @@ extension MappedFile {
       var cursor = chunks(of: 1000)
       var at = 0
       while let chunk = try cursor.next() {
-        take(overlap: chunk, at: at, range, take)
+        overlap(chunk, at: at, range, take)
         at += chunk.byteCount
       }
     case .records:
@@ -116,7 +116,7 @@ extension MappedFile {
       var cursor = lines(terminators: .kept)
       var at = 0
       while let line = try cursor.next() {
-        take(overlap: line, at: at, range, take)
+        overlap(line, at: at, range, take)
         at += line.byteCount
       }
     case .search:
@@ -133,8 +133,8 @@ extension MappedFile {
     }
   }
 
-  private borrowing func take(
-    overlap piece: RawSpan, at position: Int, _ range: Range<Int>, _ store: (RawSpan, Int) -> Void
+  private borrowing func overlap(
+    _ piece: RawSpan, at position: Int, _ range: Range<Int>, _ store: (RawSpan, Int) -> Void
   ) {
     let part = (position..<position + piece.byteCount).clamped(to: range)
     if !part.isEmpty {
