@@ -60,7 +60,8 @@ import _TestSupport
     let text = Self.golden
     // Cut at every byte.
     for length in 0..<text.utf8.count {
-      #expect(CalibrationStore.parse(String(decoding: text.utf8.prefix(length), as: UTF8.self), for: Self.machine) == nil)
+      #expect(
+        CalibrationStore.parse(String(decoding: text.utf8.prefix(length), as: UTF8.self), for: Self.machine) == nil)
     }
     // Every line missing, twice, or out of order.
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()

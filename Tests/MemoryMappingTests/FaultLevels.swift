@@ -46,7 +46,9 @@ extension MappedFile {
     var bytes = [UInt8](repeating: 0xEE, count: range.count)
     var failure: MappingError? = nil
     bytes.withUnsafeMutableBytes { buffer in
-      do throws(MappingError) { try read(range, at: level, into: buffer, meanwhile: meanwhile) } catch { failure = error }
+      do throws(MappingError) { try read(range, at: level, into: buffer, meanwhile: meanwhile) } catch {
+        failure = error
+      }
     }
     if let failure { throw failure }
     return bytes
@@ -138,7 +140,8 @@ extension MappedFile {
   ) {
     let part = (position..<position + piece.byteCount).clamped(to: range)
     if !part.isEmpty {
-      store(piece.extracting(part.lowerBound - position..<part.upperBound - position), part.lowerBound - range.lowerBound)
+      store(
+        piece.extracting(part.lowerBound - position..<part.upperBound - position), part.lowerBound - range.lowerBound)
     }
   }
 }

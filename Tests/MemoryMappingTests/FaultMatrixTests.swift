@@ -127,9 +127,9 @@ import _TestSupport
             // Mapped pages and pages that were never touched must behave alike: touch every second one.
             try map.touchEverySecondPage(scene.range)
             Self.perform(scene, actor, file)
-            let results = Mutex([Result<[UInt8], MappingError>]())
+            let results = Results()
             Self.run(threads, map, level, scene.range, results)
-            for result in results.withLock({ $0 }) {
+            for result in results.all {
               Self.judge(result, level, scene, during: false, file: file.path)
             }
             if scene.losesPage, !level.isCopy, level != .probe {
@@ -137,7 +137,10 @@ import _TestSupport
               // The whole tail at once. Threads may meet the cut together.
               check((1...threads).contains(map.fault?.count ?? 0), "\(map.fault?.count ?? 0) faults")
             }
-            Self.cells.withLock { $0.cells += 1; $0.reads += threads }
+            Self.cells.withLock {
+              $0.cells += 1
+              $0.reads += threads
+            }
           }
         }
       }
@@ -165,7 +168,10 @@ import _TestSupport
               result = .failure(error)
             }
             Self.judge(result, level, scene, during: true, file: file.path)
-            Self.cells.withLock { $0.cells += 1; $0.reads += 1 }
+            Self.cells.withLock {
+              $0.cells += 1
+              $0.reads += 1
+            }
           }
         }
       }
@@ -178,20 +184,33 @@ import _TestSupport
     return ![.lines, .chunks, .records, .search].contains(level)
   }
 
+  /// Reads the range on every thread, each as often as the others.
   static func run(
-    _ threads: Int, _ map: borrowing MappedFile, _ level: ReadingLevel, _ range: Range<Int>,
-    _ results: borrowing Mutex<[Result<[UInt8], MappingError>]>
+    _ threads: Int, _ map: borrowing MappedFile, _ level: ReadingLevel, _ range: Range<Int>, _ results: Results
   ) {
-    func one() {
-      let result: Result<[UInt8], MappingError>
-      do throws(MappingError) { result = .success(try map.read(range, at: level)) } catch { result = .failure(error) }
-      results.withLock { $0.append(result) }
+    if threads == 1 { return results.add { () throws(MappingError) in try map.read(range, at: level) } }
+    withThreads(threads) { results.add { () throws(MappingError) in try map.read(range, at: level) } }
+  }
+
+  /// Runs `body` on `count` threads at once; all have ended when it returns.
+  static func withThreads(_ count: Int, _ body: () -> Void) {
+    withoutActuallyEscaping(body) { body in
+      let shared = UncheckedSend(body)
+      onThreads(count) { _ in shared.value() }
     }
-    if threads == 1 { return one() }
-    withoutActuallyEscaping(one) { one in
-      let shared = UncheckedSend(one)
-      onThreads(threads) { _ in shared.value() }
-    }
+  }
+}
+
+/// What several threads got.
+final class Results: Sendable {
+  private let list = Mutex([Result<[UInt8], MappingError>]())
+
+  var all: [Result<[UInt8], MappingError>] { list.withLock { $0 } }
+
+  func add(_ body: () throws(MappingError) -> [UInt8]) {
+    let result: Result<[UInt8], MappingError>
+    do throws(MappingError) { result = .success(try body()) } catch { result = .failure(error) }
+    list.withLock { $0.append(result) }
   }
 }
 

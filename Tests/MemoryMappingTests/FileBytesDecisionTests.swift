@@ -47,16 +47,30 @@ import Testing
     Row("in large folios without loading ahead", facts(64 * mib) { $0.pagesPerFault = 256 }, .sequential, .map),
     Row("64 MiB not in memory is streamed", facts(64 * mib) { $0.residentFraction = 0 }, .sequential, .stream),
     Row("NFS is read", facts(64 * mib) { $0.fileSystem = FileSystemKind(magic: 0x6969) }, .onceWhole, .read),
-    Row("NFS in order is streamed", facts(64 * mib) { $0.fileSystem = FileSystemKind(magic: 0x6969) }, .sequential, .stream),
-    Row("FUSE is read piece by piece", facts(64 * mib) { $0.fileSystem = FileSystemKind(magic: 0x6573_5546) }, .random(readSize: 64, count: 100_000), .read),
+    Row(
+      "NFS in order is streamed", facts(64 * mib) { $0.fileSystem = FileSystemKind(magic: 0x6969) }, .sequential,
+      .stream),
+    Row(
+      "FUSE is read piece by piece", facts(64 * mib) { $0.fileSystem = FileSystemKind(magic: 0x6573_5546) },
+      .random(readSize: 64, count: 100_000), .read),
     Row("no address space, in order", facts(64 * mib) { $0.addressSpaceRoom = 64 * mib }, .sequential, .stream),
     Row("no address space, whole", facts(64 * mib) { $0.addressSpaceRoom = mib }, .onceWhole, .read),
     Row("no address space, scattered", facts(64 * mib) { $0.addressSpaceRoom = 0 }, .sparse(count: 1_000_000), .read),
-    Row("larger than memory is never loaded whole", facts(8192 * mib) { $0.memoryRoom = 1024 * mib; $0.residentFraction = 0 }, .onceWhole, .map, .stream),
+    Row(
+      "larger than memory is never loaded whole",
+      facts(8192 * mib) {
+        $0.memoryRoom = 1024 * mib
+        $0.residentFraction = 0
+      }, .onceWhole, .map, .stream),
     Row("ten bytes are read", facts(64 * mib), .random(readSize: 1, count: 10), .read),
-    Row("a hundred thousand bytes are mapped", facts(64 * mib), .random(readSize: 1, count: 100_000), .map, .mapPopulate),
-    Row("few of a cold file are read", facts(256 * mib) { $0.residentFraction = 0 }, .random(readSize: 4096, count: 10), .read),
-    Row("many of a small cold file load it", facts(4 * mib) { $0.residentFraction = 0 }, .random(readSize: 4096, count: 1000), .mapPopulate),
+    Row(
+      "a hundred thousand bytes are mapped", facts(64 * mib), .random(readSize: 1, count: 100_000), .map, .mapPopulate),
+    Row(
+      "few of a cold file are read", facts(256 * mib) { $0.residentFraction = 0 }, .random(readSize: 4096, count: 10),
+      .read),
+    Row(
+      "many of a small cold file load it", facts(4 * mib) { $0.residentFraction = 0 },
+      .random(readSize: 4096, count: 1000), .mapPopulate),
     Row("an unknown count begins with reading", facts(64 * mib), .random(readSize: 64, count: nil), .read),
     Row("nonsense counts do not trap", facts(64 * mib), .random(readSize: -5, count: -7), .read),
     Row("the largest counts do not trap", facts(.max), .random(readSize: .max, count: .max), .map, .mapPopulate, .read),
@@ -84,7 +98,10 @@ import Testing
     #expect(decision.sentence.hasPrefix("Mapped: 64 MiB on ext4, 100 % resident in 512-page folios; mapping costs "))
     #expect(decision.sentence.contains(", reading "))
     let hidden = FileBytes.decide(
-      facts: Self.facts(64 * Self.mib) { $0.isResidencyPermitted = false; $0.residentFraction = nil }, access: .onceWhole)
+      facts: Self.facts(64 * Self.mib) {
+        $0.isResidencyPermitted = false
+        $0.residentFraction = nil
+      }, access: .onceWhole)
     #expect(hidden.sentence.contains("residency hidden from this user"))
   }
 

@@ -50,7 +50,9 @@ import _TestSupport
       let bytes = PatternFile.bytes(0..<Int64(size))
       let path = try folder.file("f\(size)", bytes)
       for strategy in [nil] + FileBytes.Strategy.allCases.map(Optional.some) {
-        for access in [FileBytes.AccessPattern.onceWhole, .sequential, .sparse(count: 3), .random(readSize: 9, count: nil)] {
+        for access in [
+          FileBytes.AccessPattern.onceWhole, .sequential, .sparse(count: 3), .random(readSize: 9, count: nil),
+        ] {
           var options = FileBytes.Options()
           options.strategy = strategy
           options.calibration = .builtIn
@@ -245,7 +247,9 @@ import _TestSupport
       #expect(middle == PatternFile.bytes((5 << 30)..<(5 << 30) + 16))
       #expect(try unsafe part.withUnsafeMutableBytes { unsafe try bytes.copy(at: size, into: $0) } == 0)
       for bad in [-1, Int64.min] {
-        #expect(throws: MappingError.self) { try unsafe part.withUnsafeMutableBytes { unsafe try bytes.copy(at: bad, into: $0) } }
+        #expect(throws: MappingError.self) {
+          try unsafe part.withUnsafeMutableBytes { unsafe try bytes.copy(at: bad, into: $0) }
+        }
       }
       #expect(throws: MappingError.self) { try bytes.withBytes(size - 1..<size + 1) { $0.byteCount } }
       #expect(throws: MappingError.self) { try bytes.load(at: .max, as: UInt64.self) }

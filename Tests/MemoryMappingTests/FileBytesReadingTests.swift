@@ -27,7 +27,9 @@ import _TestSupport
     let folder = try TemporaryDirectory()
     let size: Int64 = 2_000_003
     let path = try folder.file("f", PatternFile.bytes(0..<size))
-    for access in [FileBytes.AccessPattern.random(readSize: 500, count: 40), .random(readSize: 500, count: nil), .onceWhole] {
+    for access in [
+      FileBytes.AccessPattern.random(readSize: 500, count: 40), .random(readSize: 500, count: nil), .onceWhole,
+    ] {
       let file = try FileBytes(path, access: access, options: Self.options(strategy))
       let plain = try FileDescriptor.open(path, .readOnly)
       defer { try? plain.close() }
@@ -41,7 +43,8 @@ import _TestSupport
           unsafe try file.copy(at: offset, into: UnsafeMutableRawBufferPointer(rebasing: $0[..<length]))
         }
         let expected = try unsafe theirs.withUnsafeMutableBytes {
-          unsafe try plain.read(fromAbsoluteOffset: offset, into: UnsafeMutableRawBufferPointer(rebasing: $0[..<length]))
+          unsafe try plain.read(
+            fromAbsoluteOffset: offset, into: UnsafeMutableRawBufferPointer(rebasing: $0[..<length]))
         }
         #expect(got == expected && ours.prefix(got).elementsEqual(theirs.prefix(got)), "\(offset) \(length)")
       }
@@ -71,7 +74,9 @@ import _TestSupport
           let value = try? shared.file.load(at: offset, as: UInt32.self)
           let bytes = PatternFile.bytes(offset..<offset + 4)
           let expected = bytes.reversed().reduce(0) { $0 << 8 | UInt32($1) }
-          if value != UInt32(littleEndian: expected) { Issue.record("thread \(index) at \(offset): \(String(describing: value))") }
+          if value != UInt32(littleEndian: expected) {
+            Issue.record("thread \(index) at \(offset): \(String(describing: value))")
+          }
         }
       }
     }
@@ -118,7 +123,8 @@ import _TestSupport
     let long = String(repeating: "x", count: 700_000)
     let cases: [(String, [String])] = [
       ("", []), ("\n", [""]), ("a", ["a"]), ("a\nb", ["a", "b"]), ("a\r\nb\n", ["a", "b"]), ("\n\n", ["", ""]),
-      ("a\rb\n", ["a\rb"]), ("\r\n", [""]), (long + "\n" + long, [long, long]), ("1\n" + long + "\r\n2", ["1", long, "2"]),
+      ("a\rb\n", ["a\rb"]), ("\r\n", [""]), (long + "\n" + long, [long, long]),
+      ("1\n" + long + "\r\n2", ["1", long, "2"]),
     ]
     for (index, (text, expected)) in cases.enumerated() {
       let path = try folder.file("t\(index)", Array(text.utf8))

@@ -203,7 +203,8 @@ private func store(of value: UInt8, toByteOffset offset: Int = 0, as: UInt8.Type
     try file.write([UInt8](repeating: 9, count: 3 * page).span.bytes, at: 0)
     var space = try AddressReservation(byteCount: 16 * page)
     try space.map(file.descriptor, fileOffset: Int64(page), at: 4 * page, length: 2 * page)
-    #expect(try space.withBytes(4 * page..<6 * page) { $0.unsafeLoad(fromByteOffset: 2 * page - 1, as: UInt8.self) } == 9)
+    #expect(
+      try space.withBytes(4 * page..<6 * page) { $0.unsafeLoad(fromByteOffset: 2 * page - 1, as: UInt8.self) } == 9)
     #expect { try space.withMutableBytes(4 * page..<5 * page) { _ in } } throws: {
       ($0 as? MappingError)?.code == .readOnly
     }

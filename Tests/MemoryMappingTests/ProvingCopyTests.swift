@@ -20,7 +20,8 @@ import Testing
             source.withUnsafeBytes { pgw_copy_proving(target.baseAddress! + 3, $0.baseAddress! + shift, size) }
           }
           guard told.missing == 0, (told.has_zero != 0) == (zero >= 0),
-            target[3..<3 + size].elementsEqual(source[shift..<shift + size]), target[2] == 0xAA, target[3 + size] == 0xAA
+            target[3..<3 + size].elementsEqual(source[shift..<shift + size]), target[2] == 0xAA,
+            target[3 + size] == 0xAA
           else {
             Issue.record("size \(size) shift \(shift) zero at \(zero): \(told)")
             return

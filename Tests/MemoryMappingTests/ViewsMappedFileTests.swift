@@ -116,8 +116,7 @@ import Testing
   }
 
   @Test(arguments: View.allCases, [0, 1, 2])
-  func `a page lost under a cursor stops it with an error, once`(view: View, keptPages: Int) throws
-  {
+  func `a page lost under a cursor stops it with an error, once`(view: View, keptPages: Int) throws {
     let page = SystemPage.size
     try withViewFile(Self.text(pages: 4)) { path, file in
       let map = try MappedFile(path)

@@ -32,7 +32,9 @@ import _TestSupport
     #expect(file.count == size && file.windowSize == window)
     for offset in stride(from: 0, to: size, by: 997) {
       for length in [1, 100, window / 2, window / 2 + 1, window, 2 * window + 5] where offset + Int64(length) <= size {
-        #expect(try Self.part(file, offset, length) == PatternFile.bytes(offset..<offset + Int64(length)), "\(offset) \(length)")
+        #expect(
+          try Self.part(file, offset, length) == PatternFile.bytes(offset..<offset + Int64(length)),
+          "\(offset) \(length)")
         #expect(file.statistics.mappedBytes <= file.budget)
       }
     }
@@ -42,7 +44,9 @@ import _TestSupport
     #expect(file.statistics.mappedBytes == 0)
     // Half a window or less never needs a window of its own.
     let before = file.statistics.temporary
-    for offset in stride(from: 0, to: size - Int64(window / 2), by: 1009) { _ = try Self.part(file, offset, window / 2) }
+    for offset in stride(from: 0, to: size - Int64(window / 2), by: 1009) {
+      _ = try Self.part(file, offset, window / 2)
+    }
     #expect(file.statistics.temporary == before)
   }
 
@@ -67,7 +71,9 @@ import _TestSupport
     let folder = try TemporaryDirectory()
     let path = try folder.file("f", PatternFile.bytes(0..<Int64(20 * Self.page)))
     let file = try WindowedFile(path, windowSize: 2 * Self.page, budget: 4 * Self.page)
-    for (offset, count) in [(-1, 1), (0, -1), (Int64(20 * Self.page), 1), (.max, 1), (.max, .max), (5, .max), (0, .min)] as [(Int64, Int)] {
+    for (offset, count) in [
+      (-1, 1), (0, -1), (Int64(20 * Self.page), 1), (.max, 1), (.max, .max), (5, .max), (0, .min),
+    ] as [(Int64, Int)] {
       let error = #expect(throws: MappingError.self) {
         try file.withWindow(containing: offset, minimum: count) { _, _ in }
       }
@@ -78,8 +84,8 @@ import _TestSupport
     }
     #expect(error?.code == .limitExceeded)
     #expect(try file.withWindow(containing: Int64(20 * Self.page), minimum: 0) { window, _ in window.byteCount } == 0)
-    #expect(throws: MappingError.self) { try WindowedFile(path, budget: 1) }
-    #expect(throws: MappingError.self) { try WindowedFile(folder.path) }
+    #expect(throws: MappingError.self) { _ = try WindowedFile(path, budget: 1) }
+    #expect(throws: MappingError.self) { _ = try WindowedFile(folder.path) }
     #expect(try WindowedFile(path, windowSize: .max, budget: 4 * Self.page).windowSize == 4 * Self.page)
     #expect(try WindowedFile(path, windowSize: -5).windowSize == 2 * Self.page)
     let empty = try WindowedFile(try folder.file("empty"))
@@ -93,7 +99,8 @@ import _TestSupport
     let file = try WindowedFile(path, windowSize: window, budget: 2 * window)
     try file.withWindow(containing: 0) { first, _ in
       try file.withWindow(containing: Int64(4 * window)) { second, _ in
-        #expect(try Self.part(file, Int64(8 * window), 300) == PatternFile.bytes(Int64(8 * window)..<Int64(8 * window) + 300))
+        let part = try Self.part(file, Int64(8 * window), 300)
+        #expect(part == PatternFile.bytes(Int64(8 * window)..<Int64(8 * window) + 300))
         #expect(file.statistics.reads == 1 && file.statistics.unmaps == 0)
         #expect(second.byteCount == window)
       }
@@ -150,7 +157,9 @@ import _TestSupport
           let offset = Int64.random(in: 0...size - Int64(count))
           do {
             let found = try Self.part(shared.file, offset, count)
-            if found != PatternFile.bytes(offset..<offset + Int64(count)) { Issue.record("thread \(index) at \(offset)") }
+            if found != PatternFile.bytes(offset..<offset + Int64(count)) {
+              Issue.record("thread \(index) at \(offset)")
+            }
           } catch { Issue.record(error) }
         }
       }

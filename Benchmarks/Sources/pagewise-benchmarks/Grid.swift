@@ -97,7 +97,8 @@ func benchmarkGrid(_ harness: Harness, _ place: borrowing Workplace) throws {
 }
 
 func sizeName(_ size: Int) -> String {
-  size >= 1 << 30 ? "\(size >> 30) GiB" : size >= 1 << 20 ? "\(size >> 20) MiB" : size >= 1024 ? "\(size >> 10) KiB" : "\(size) B"
+  size >= 1 << 30
+    ? "\(size >> 30) GiB" : size >= 1 << 20 ? "\(size >> 20) MiB" : size >= 1024 ? "\(size >> 10) KiB" : "\(size) B"
 }
 
 /// Median times of the automatic choice and of the four fixed ones, in rotated order.

@@ -46,25 +46,39 @@ func benchmarkGuard(_ harness: Harness, _ place: borrowing Workplace) throws {
 
   try harness.pair("guard", "guarded scope around a load", units: Double(times), goal: "<= 10 ns beyond") {
     try scopes(map, places: places, times: times, check: .pages)
-  } baseline: { base_bare_access(bytes, places, times) }
+  } baseline: {
+    base_bare_access(bytes, places, times)
+  }
   try harness.pair("guard", "guarded scope, check: .size", units: Double(slow)) {
     try scopes(map, places: places, times: slow, check: .size)
-  } baseline: { base_bare_access(bytes, places, slow) }
+  } baseline: {
+    base_bare_access(bytes, places, slow)
+  }
   try harness.pair("guard", "guarded scope, check: .stamp", units: Double(slow)) {
     try scopes(map, places: places, times: slow, check: .stamp)
-  } baseline: { base_bare_access(bytes, places, slow) }
+  } baseline: {
+    base_bare_access(bytes, places, slow)
+  }
   try harness.pair("guard", "checked copy of 64 B, .pages", units: Double(times), goal: "<= 8 ns beyond") {
     try copies(map, places: places, times: times, check: .pages)
-  } baseline: { base_memcpy64(bytes, places, times) }
+  } baseline: {
+    base_memcpy64(bytes, places, times)
+  }
   try harness.pair("guard", "checked copy of 64 B, .size, text", units: Double(times), goal: "<= 8 ns beyond") {
     try copies(map, places: places, times: times, check: .size)
-  } baseline: { base_memcpy64(bytes, places, times) }
+  } baseline: {
+    base_memcpy64(bytes, places, times)
+  }
   try harness.pair("guard", "checked copy of 64 B, .size, with a zero byte", units: Double(slow)) {
     try copies(zeroMap, places: places, times: slow, check: .size)
-  } baseline: { base_memcpy64(zeroBytes, places, slow) }
+  } baseline: {
+    base_memcpy64(zeroBytes, places, slow)
+  }
   try harness.pair("guard", "checked copy of 64 B, .stamp", units: Double(slow)) {
     try copies(map, places: places, times: slow, check: .stamp)
-  } baseline: { base_memcpy64(bytes, places, slow) }
+  } baseline: {
+    base_memcpy64(bytes, places, slow)
+  }
   base_unmap(bytes, length)
   base_unmap(zeroBytes, length)
   try benchmarkFaults(harness, place)

@@ -89,7 +89,8 @@ final class Harness {
 
   func printHeader() {
     guard !isJSON else { return }
-    print(pad("group", 7) + pad("what", 50) + left("ours", 11) + left("C", 11) + " " + pad("unit", 8) + left("ratio", 7))
+    print(
+      pad("group", 7) + pad("what", 50) + left("ours", 11) + left("C", 11) + " " + pad("unit", 8) + left("ratio", 7))
   }
 
   func printJSON() {

@@ -40,11 +40,13 @@ func benchmarkLines(_ harness: Harness, _ place: borrowing Workplace) throws {
   let rounds = harness.isQuick ? 2 : 7
   try harness.pair("lines", "LineCursor against getline(3)", units: mib, unit: "ns/MiB", rounds: rounds) {
     try cursorLines(ours)
-  } baseline: { base_getline(path) }
+  } baseline: {
+    base_getline(path)
+  }
 
   func process(_ arguments: [String]) -> UInt64 {
     var list = arguments.map { strdup($0) } + [nil]
-    defer { list.forEach { free($0) } }
+    defer { for string in list { free(string) } }
     return base_run(&list)
   }
   for program in [["wc", "-l", path], ["grep", "-c", "", path]] {
@@ -53,7 +55,9 @@ func benchmarkLines(_ harness: Harness, _ place: borrowing Workplace) throws {
       sameWork: false
     ) {
       (try? countLines(ours)) ?? 0
-    } baseline: { process(program) }
+    } baseline: {
+      process(program)
+    }
   }
   var length = 0
   guard let bytes = base_map(path, &length) else { return }
@@ -63,9 +67,13 @@ func benchmarkLines(_ harness: Harness, _ place: borrowing Workplace) throws {
     let data = Array(needle.utf8)
     try harness.pair("lines", "find(\"\(needle)\") against memmem", units: mib, unit: "ns/MiB", rounds: rounds) {
       try map.find(data).map(UInt64.init) ?? UInt64.max
-    } baseline: { base_memmem(bytes, length, data, data.count) }
+    } baseline: {
+      base_memmem(bytes, length, data, data.count)
+    }
   }
   try harness.pair("lines", "find(one absent byte) against memchr", units: mib, unit: "ns/MiB", rounds: rounds) {
     try map.find(UInt8(ascii: "~")).map(UInt64.init) ?? UInt64.max
-  } baseline: { base_memchr(bytes, length, Int32(UInt8(ascii: "~"))) }
+  } baseline: {
+    base_memchr(bytes, length, Int32(UInt8(ascii: "~")))
+  }
 }

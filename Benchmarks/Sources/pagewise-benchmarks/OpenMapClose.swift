@@ -26,7 +26,9 @@ func benchmarkOpen(_ harness: Harness, _ place: borrowing Workplace) throws {
         "open", "open, map, \(touch ? "touch, " : "")close of \(size) B", units: Double(times), goal: "1.25"
       ) {
         try openMapClose(ours, touch: touch, times: times)
-      } baseline: { base_open_map_close(path, touch ? 1 : 0, times) }
+      } baseline: {
+        base_open_map_close(path, touch ? 1 : 0, times)
+      }
     }
   }
 }

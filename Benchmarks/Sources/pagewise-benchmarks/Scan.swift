@@ -68,32 +68,50 @@ func benchmarkScan(_ harness: Harness, _ place: borrowing Workplace) throws {
 
   try harness.pair("scan", "sum of UInt8, unsafeLoad in withBytes", units: mib, unit: "ns/MiB", goal: "1.05") {
     try map.withBytes { sumBytes($0) }
-  } baseline: { base_sum8(bytes, size) }
+  } baseline: {
+    base_sum8(bytes, size)
+  }
   try harness.pair("scan", "sum of UInt8, checked subscript", units: mib, unit: "ns/MiB", goal: "1.05") {
     try map.withBytes { sumBytesChecked($0) }
-  } baseline: { base_sum8(bytes, size) }
+  } baseline: {
+    base_sum8(bytes, size)
+  }
   try harness.pair("scan", "sum of UInt64, unsafeLoad in withBytes", units: mib, unit: "ns/MiB", goal: "1.05") {
     try map.withBytes { sumWords($0) }
-  } baseline: { base_sum64(bytes, size) }
+  } baseline: {
+    base_sum64(bytes, size)
+  }
   try harness.pair("scan", "sum of UInt64, checked subscript", units: mib, unit: "ns/MiB", goal: "1.05") {
     try map.withBytes { sumWordsChecked($0) }
-  } baseline: { base_sum64(bytes, size) }
+  } baseline: {
+    base_sum64(bytes, size)
+  }
   harness.pair("scan", "sum of UInt64, the bare bytes", units: mib, unit: "ns/MiB", goal: "1.05") {
     sumBare(map)
-  } baseline: { base_sum64(bytes, size) }
+  } baseline: {
+    base_sum64(bytes, size)
+  }
   try harness.pair("scan", "records(of: UInt64.self)", units: mib, unit: "ns/MiB", goal: "1.05") {
     try sumRecords(map)
-  } baseline: { base_sum64(bytes, size) }
+  } baseline: {
+    base_sum64(bytes, size)
+  }
   try offsets.withUnsafeBufferPointer { offsets in
     let count = Double(offsets.count)
     try harness.pair("scan", "random UInt64, checked subscript in withBytes", units: count, goal: "1.05") {
       try map.withBytes { sumRandom($0, offsets) }
-    } baseline: { base_random64(bytes, offsets.baseAddress, offsets.count) }
+    } baseline: {
+      base_random64(bytes, offsets.baseAddress, offsets.count)
+    }
     try harness.pair("scan", "random UInt64, load(at:as:) checked copy", units: count, goal: "1.05") {
       try sumLoads(map, offsets, .size)
-    } baseline: { base_random64(bytes, offsets.baseAddress, offsets.count) }
+    } baseline: {
+      base_random64(bytes, offsets.baseAddress, offsets.count)
+    }
     try harness.pair("scan", "random UInt64, load(check: .pages)", units: count, goal: "1.05") {
       try sumLoads(map, offsets, .pages)
-    } baseline: { base_random64(bytes, offsets.baseAddress, offsets.count) }
+    } baseline: {
+      base_random64(bytes, offsets.baseAddress, offsets.count)
+    }
   }
 }

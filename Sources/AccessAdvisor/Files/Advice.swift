@@ -23,7 +23,8 @@ internal struct Advice {
     else { return "Nothing was measured, so there is no advice." }
 
     if let fileSystem = file.facts.fileSystem, fileSystem.prefersReading {
-      return "Read it: FileBytes(path, access: .onceWhole). On \(fileSystem.name) a mapping was \(words(gain)) now, but it "
+      return
+        "Read it: FileBytes(path, access: .onceWhole). On \(fileSystem.name) a mapping was \(words(gain)) now, but it "
         + "can be slow and can lose pages."
     }
     let state = isCold ? "from the device" : "in memory"

@@ -94,22 +94,27 @@ extension FileDescription {
       found.append(
         Hazard(
           code: .network,
-          sentence: "\(name) is a network file system: faults are slow, and pages vanish when the other side cuts the file."))
+          sentence:
+            "\(name) is a network file system: faults are slow, and pages vanish when the other side cuts the file."))
     case .relayed:
       found.append(
-        Hazard(code: .relayed, sentence: "\(name) asks another program for each page: mapping is slow there and can fail."))
+        Hazard(
+          code: .relayed, sentence: "\(name) asks another program for each page: mapping is slow there and can fail."))
     default: break
     }
     if isSynthetic {
       found.append(
-        Hazard(code: .synthetic, sentence: "Its content is made while it is read: it has no true size and cannot be mapped."))
+        Hazard(
+          code: .synthetic, sentence: "Its content is made while it is read: it has no true size and cannot be mapped.")
+      )
     }
     if case .present(let process, let program) = writers {
       let who = process.map { "process \($0)" + (program.map { " (\($0))" } ?? "") } ?? "a process of another user"
       found.append(
         Hazard(
           code: .writers,
-          sentence: "Open for writing by \(who): it may change or shrink while it is mapped. The guard makes that an error."))
+          sentence:
+            "Open for writing by \(who): it may change or shrink while it is mapped. The guard makes that an error."))
     }
     if let holes, holes.count > 0 {
       found.append(
@@ -119,7 +124,8 @@ extension FileDescription {
     }
     if let dirtyPages, dirtyPages > 0 {
       found.append(
-        Hazard(code: .dirty, sentence: "\(dirtyPages) of its pages wait for write-back: they cannot be evicted before."))
+        Hazard(code: .dirty, sentence: "\(dirtyPages) of its pages wait for write-back: they cannot be evicted before.")
+      )
     }
     if !facts.isResidencyPermitted {
       found.append(

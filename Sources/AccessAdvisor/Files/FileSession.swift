@@ -124,7 +124,8 @@ internal struct FileSession {
         hazards.append(
           Hazard(
             code: .growing,
-            sentence: "It grew by \(now.size - subject.size) bytes while it was measured: a mapping covers what was there "
+            sentence:
+              "It grew by \(now.size - subject.size) bytes while it was measured: a mapping covers what was there "
               + "when it was made."))
       } else if now.modified != subject.identity.modified {
         hazards.append(
@@ -139,7 +140,8 @@ internal struct FileSession {
       hazards.append(
         Hazard(
           code: .notEvicted,
-          sentence: "Up to \(log.eviction.pagesThatStayed ?? 0) pages stayed in memory: they are dirty, or others map them. "
+          sentence:
+            "Up to \(log.eviction.pagesThatStayed ?? 0) pages stayed in memory: they are dirty, or others map them. "
             + "Cold times are too good."))
     }
     return FileReport.Measuring(

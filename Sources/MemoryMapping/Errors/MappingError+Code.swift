@@ -105,21 +105,27 @@ extension MappingError.Code {
       ("the limit of locked memory is reached", "Raise it with `ulimit -l`, or lock a smaller range.")
     case .invalidRange: ("the range is not inside it", "Ask its size first and stay below it.")
     case .truncated:
-      ("the file was cut while in use", "Let writers replace files by rename instead of cutting them; then open it again.")
+      (
+        "the file was cut while in use",
+        "Let writers replace files by rename instead of cutting them; then open it again."
+      )
     case .changed: ("the file changed while it was read", "Read it again, or take a snapshot.")
     case .noSpace: ("no space left on the file system", "Free space, then call recover().")
     case .inputOutput: ("the device failed", "Look at the kernel log and the device's health; restore from a copy.")
-    case .memoryFailure: ("memory hardware failed under the page", "Replace the memory; call recover() to read the page anew.")
+    case .memoryFailure:
+      ("memory hardware failed under the page", "Replace the memory; call recover() to read the page anew.")
     case .faulted: ("a page of the mapping was lost", "Call recover(), or open the file again.")
     case .stale: ("the network file is gone on the server", "Open it again.")
-    case .notSupported: ("this system or file system cannot do it", "Use another level of protection; see the documentation.")
+    case .notSupported:
+      ("this system or file system cannot do it", "Use another level of protection; see the documentation.")
     case .notSealed: ("it lacks the needed seal", "Seal the memory file against shrinking before you share it.")
     case .leaseRefused:
       ("somebody has it open for writing, or another user owns it", "Close the writers, or use `stability: .snapshot`.")
     case .readOnly: ("it is open for reading only", "Open it for writing.")
     case .limitExceeded: ("it is larger than the limit that was set", "Raise the limit, or read it in chunks.")
     case .interrupted: ("a signal interrupted the call", "Try again.")
-    case .pathInvalid: ("the path is not valid", "Check that each part but the last is a directory and none is too long.")
+    case .pathInvalid:
+      ("the path is not valid", "Check that each part but the last is a directory and none is too long.")
     case .invalidLayout: ("the layout is not the expected one", "Compare the declared fields with the real ones.")
     case .busy: ("it is in use", "Wait until the other user has finished.")
     case .other: ("the system call failed", "See the error number.")

@@ -74,7 +74,8 @@ extension FaultOrigin {
     // Another thread may be between setting the state and the rest: then the lowest replaced byte stands in.
     let lostFrom = unsafe min(slot.pointee.lost_from, UInt64(length))
     let lostTo = unsafe min(slot.pointee.lost_to, UInt64(length))
-    let offset = base + Int64(min(first, lostFrom == UInt64(length) ? first : max(first, lostFrom)) & UInt64(Int64.max >> 1))
+    let offset =
+      base + Int64(min(first, lostFrom == UInt64(length) ? first : max(first, lostFrom)) & UInt64(Int64.max >> 1))
     let lower = min(max(0, Int(lostFrom) - slack), viewCount)
     let upper = min(max(lower, Int(lostTo) - slack), viewCount)
     return MappingFault(

@@ -41,7 +41,9 @@ public import SystemPackage
   public static var current: Machine? {
     var name = utsname()
     guard unsafe uname(&name) == 0 else { return nil }
-    let kernel = unsafe withUnsafeBytes(of: &name.release) { unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    let kernel = unsafe withUnsafeBytes(of: &name.release) {
+      unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+    }
     return Machine(kernel: oneLine(kernel), cpu: oneLine(cpuModel), pageSize: SystemPage.size)
   }
 
@@ -150,9 +152,10 @@ public import SystemPackage
       let file = try FileDescriptor.open(
         draft, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: .ownerReadWrite)
       _ = try file.closeAfter { try file.writeAll(text(calibration, for: machine).utf8) }
-      let failed = unsafe draft.withPlatformString { from in
-        unsafe target.withPlatformString { to in unsafe rename(from, to) }
-      } != 0
+      let failed =
+        unsafe draft.withPlatformString { from in
+          unsafe target.withPlatformString { to in unsafe rename(from, to) }
+        } != 0
       if failed { throw Errno.current }
     } catch {
       unsafe draft.withPlatformString { _ = unsafe unlink($0) }

@@ -87,7 +87,8 @@ internal struct CostModel {
       missing
       * min(
         Self.distinct(of: windows, count: count)
-          * (calibration.deviceRequest + min(window, size) * calibration.deviceByte), device * 1.3 + calibration.deviceRequest)
+          * (calibration.deviceRequest + min(window, size) * calibration.deviceByte),
+        device * 1.3 + calibration.deviceRequest)
     let misses = missing * touchedPages / max(1, (spanned / pageSize).rounded(.up))
 
     let each = count * (call + spanned * byte) + misses * calibration.deviceRequest

@@ -98,7 +98,9 @@ extension FileBytes {
     }
     let file = try OpenedFile(duplicating: descriptor, path: path)
     // Cut since then: the bytes that are gone must not look like a choice.
-    if file.kind == .regular, file.stat.size < size { throw truncatedError(at: file.stat.size, wanted: size - file.stat.size) }
+    if file.kind == .regular, file.stat.size < size {
+      throw truncatedError(at: file.stat.size, wanted: size - file.stat.size)
+    }
     return try MappedFile(file, offset: 0, length: length, options: .init(), path: path)
   }
 

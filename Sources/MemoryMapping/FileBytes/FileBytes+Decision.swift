@@ -109,7 +109,8 @@ extension FileBytes.Decision {
     case .noAddressSpace:
       return "the address space has no room to map it"
         + (facts.addressSpaceRoom.map { " (\(Figures.bytes($0)) left)" } ?? "")
-    case .noMemory: return "loading it whole does not fit into the \(Figures.bytes(facts.memoryRoom ?? 0)) of free memory"
+    case .noMemory:
+      return "loading it whole does not fit into the \(Figures.bytes(facts.memoryRoom ?? 0)) of free memory"
     case .mappingFailed(let code, let errno):
       return "mapping failed (\(code)\(errno.map { ", \($0)" } ?? "")), so it is read"
     case .switched(let count): return "mapping pays after \(count) single reads"
@@ -117,7 +118,8 @@ extension FileBytes.Decision {
       return "read \(count) found it not in memory, and \(costs(plan))"
     case .countUnknown:
       return plan.reviewAfter == .max
-        ? "the number of reads is unknown" : "the number of reads is unknown, and it is mapped once they show that it pays"
+        ? "the number of reads is unknown"
+        : "the number of reads is unknown, and it is mapped once they show that it pays"
     case .cheapest, .notSeekable, .empty, .synthetic: return costs(plan)
     }
   }

@@ -50,7 +50,8 @@ extension FileBytes {
     let isPass = access.scattered == nil
     switch facts.type {
     case .pipe, .socket, .characterDevice, .directory, .other:
-      return Plan(strategy: isPass && access == .sequential ? .stream : .read, reason: .notSeekable, isWholeBuffer: true)
+      return Plan(
+        strategy: isPass && access == .sequential ? .stream : .read, reason: .notSeekable, isWholeBuffer: true)
     case .regular, .blockDevice: break
     }
     if facts.hasContentWithoutSize || facts.fileSystem?.nature == .synthetic {

@@ -20,7 +20,8 @@ extension FileBytes {
   ) throws -> R {
     if let stream = stream { return try Self.withCollected(stream, bounds, body) }
     let range = bounds ?? 0..<size
-    guard range.lowerBound >= 0, range.upperBound <= size, let length = Int(exactly: range.upperBound - range.lowerBound)
+    guard range.lowerBound >= 0, range.upperBound <= size,
+      let length = Int(exactly: range.upperBound - range.lowerBound)
     else { throw rangeError(range.lowerBound, range.upperBound &- range.lowerBound) }
     if length == 0 { return try body(RawSpan()) }
 

@@ -81,7 +81,9 @@ extension FileBytes {
           if partialCount > 0 || found == nil {
             // The line began in an earlier piece, or goes on in the next.
             let needed = partialCount + (end - at)
-            try partial.reserve(max(needed, partial.capacity, needed > partial.capacity ? needed &* 2 : 0), keeping: partialCount, path: path)
+            try partial.reserve(
+              max(needed, partial.capacity, needed > partial.capacity ? needed &* 2 : 0), keeping: partialCount,
+              path: path)
             unsafe (partial.base! + partialCount).copyMemory(from: base + at, byteCount: end - at)
             partialCount = needed
             guard found != nil else { return }

@@ -109,7 +109,8 @@ extension FileFacts {
     }
     var byte: UInt8 = 0
     guard
-      (try? unsafe withUnsafeMutableBytes(of: &byte, { try unsafe map.copy(middle..<middle + 1, into: $0, check: .pages) }))
+      (try? unsafe withUnsafeMutableBytes(
+        of: &byte, { try unsafe map.copy(middle..<middle + 1, into: $0, check: .pages) }))
         != nil
     else { return nil }
     let found = unsafe pgw_mapped_pages(map.viewStart + lower, upper - lower)

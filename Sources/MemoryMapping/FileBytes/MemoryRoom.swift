@@ -44,7 +44,9 @@ internal import SystemPackage
   internal static func readAhead(device: UInt64) -> Int64? {
     let major = device >> 8 & 0xFFF | device >> 32 & 0xFFFF_F000
     let minor = device & 0xFF | device >> 12 & 0xFFFF_FF00
-    for place in ["/sys/class/bdi/\(major):\(minor)/read_ahead_kb", "/sys/dev/block/\(major):\(minor)/../queue/read_ahead_kb"] {
+    for place in [
+      "/sys/class/bdi/\(major):\(minor)/read_ahead_kb", "/sys/dev/block/\(major):\(minor)/../queue/read_ahead_kb",
+    ] {
       if let text = smallFile(place), let value = number(after: "", in: text) { return value * 1024 }
     }
     return nil

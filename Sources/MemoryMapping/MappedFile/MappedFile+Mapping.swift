@@ -31,7 +31,8 @@ extension MappedFile {
   }
 
   /// Files of /proc and /sys say size 0 and have content. Only asked of empty files.
-  private static func hasContentWithoutSize(_ file: borrowing OpenedFile, path: FilePath?) throws(MappingError) -> Bool {
+  private static func hasContentWithoutSize(_ file: borrowing OpenedFile, path: FilePath?) throws(MappingError) -> Bool
+  {
     var byte: UInt8 = 0
     return unsafe pgw_pread(file.descriptor, &byte, 1, 0) > 0
   }

@@ -90,8 +90,10 @@ extension MappedFile {
     _ lower: Int, _ upper: Int, _ operation: MappingError.Operation
   ) -> MappingError {
     MappingError(
-      .invalidRange, operation: operation, path: path, offset: fileOffset.addingReportingOverflow(Int64(lower)).partialValue,
-      length: Int64(upper.subtractingReportingOverflow(lower).partialValue), detail: .note("the view has \(count) bytes"))
+      .invalidRange, operation: operation, path: path,
+      offset: fileOffset.addingReportingOverflow(Int64(lower)).partialValue,
+      length: Int64(upper.subtractingReportingOverflow(lower).partialValue),
+      detail: .note("the view has \(count) bytes"))
   }
 
   /// The error that tells of the mapping's fault.

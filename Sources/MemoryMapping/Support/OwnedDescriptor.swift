@@ -7,8 +7,6 @@ internal import SystemPackage
 internal struct OwnedDescriptor: ~Copyable, Sendable {
   internal let number: CInt
 
-  internal init(number: CInt) { self.number = number }
-
   deinit { _ = pgw_close(number) }
 
   /// Closes now and tells whether the kernel agreed.

@@ -201,7 +201,8 @@ internal final class WindowPool: Sendable {
     if file.kind == .regular, file.stat.size < start + Int64(length) {
       let now = file.stat.size
       throw MappingError(
-        .truncated, operation: .map, path: path, offset: max(start, now), length: start + Int64(length) - max(start, now),
+        .truncated, operation: .map, path: path, offset: max(start, now),
+        length: start + Int64(length) - max(start, now),
         detail: .fileSize(now))
     }
     let map = try MappedFile(file, offset: start, length: length, options: .init(), path: path)

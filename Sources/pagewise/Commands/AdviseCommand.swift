@@ -43,7 +43,8 @@ struct AdviseCommand: ParsableCommand {
   @Argument(help: "Files or folders.", transform: RawArguments.path)
   var paths: [FilePath] = []
 
-  @Option(name: .customLong("files0-from"), help: "Take the paths, each ended by a NUL, from this file; - is standard input.")
+  @Option(
+    name: .customLong("files0-from"), help: "Take the paths, each ended by a NUL, from this file; - is standard input.")
   var listFile: String? = nil
 
   @Option(name: [.short, .long], help: "Time to spend on each path, in seconds (0.02 to 86400).")
@@ -58,7 +59,8 @@ struct AdviseCommand: ParsableCommand {
   @Flag(help: "In folders, follow symbolic links; loops are found and left out.")
   var follow = false
 
-  @Flag(name: [.customShort("x"), .customLong("one-file-system")], help: "In folders, stay on the file system of PATH.")
+  @Flag(
+    name: [.customShort("x"), .customLong("one-file-system")], help: "In folders, stay on the file system of PATH.")
   var oneFileSystem = false
 
   @Flag(help: "Show progress on standard error even where that is no terminal.")

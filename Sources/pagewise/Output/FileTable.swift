@@ -43,13 +43,16 @@ struct FileTable {
     let exact = file.facts.size >= 1024 ? " (\(Figures.grouped(file.facts.size)) bytes)" : ""
     let type = file.hazards.contains { $0.code == .synthetic } ? "made when it is read" : "regular file"
     add(
-      "file", "\(Figures.bytes(file.facts.size))\(exact), \(type)"
+      "file",
+      "\(Figures.bytes(file.facts.size))\(exact), \(type)"
         + (file.facts.fileSystem.map { " on \($0.name)" } ?? ""))
     if file.pages > 0 { add("in memory", residency) }
     add("writers", writers)
     if let holes = file.holes, holes.count > 0 {
       let least = holes.isComplete ? "" : "at least "
-      add("holes", "\(least)\(Figures.count(holes.count, "hole", "holes")), \(Figures.bytes(holes.bytes)) without storage")
+      add(
+        "holes", "\(least)\(Figures.count(holes.count, "hole", "holes")), \(Figures.bytes(holes.bytes)) without storage"
+      )
     } else if file.pages > 0 {
       add("holes", file.holes == nil ? "unknown" : "none")
     }
@@ -70,7 +73,8 @@ struct FileTable {
     guard let share = file.residentFraction, let resident = file.residentPages else { return "not permitted to know" }
     let bar = style.bar(share)
     var text = (bar.isEmpty ? "" : bar + " ") + Figures.percent(share)
-    text += " (\(file.isResidencyExact ? "" : "about ")\(Figures.grouped(resident)) of \(Figures.grouped(file.pages)) pages of "
+    text +=
+      " (\(file.isResidencyExact ? "" : "about ")\(Figures.grouped(resident)) of \(Figures.grouped(file.pages)) pages of "
     text += "\(Figures.bytes(Int64(file.pageSize))))"
     if let pages = file.facts.pagesPerFault { text += ", one fault maps \(Figures.count(pages, "page", "pages"))" }
     return text

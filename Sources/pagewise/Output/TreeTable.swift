@@ -44,8 +44,12 @@ struct TreeTable {
     var left: [String] = []
     if walk.links > 0 { left.append("\(Figures.count(walk.links, "symbolic link", "symbolic links")) not followed") }
     if walk.loops > 0 { left.append("\(Figures.count(walk.loops, "folder", "folders")) met again (loops)") }
-    if walk.hardLinks > 0 { left.append("\(Figures.count(walk.hardLinks, "second name", "second names")) of counted files") }
-    if walk.special > 0 { left.append("\(Figures.count(walk.special, "FIFO, socket or device", "FIFOs, sockets and devices"))") }
+    if walk.hardLinks > 0 {
+      left.append("\(Figures.count(walk.hardLinks, "second name", "second names")) of counted files")
+    }
+    if walk.special > 0 {
+      left.append("\(Figures.count(walk.special, "FIFO, socket or device", "FIFOs, sockets and devices"))")
+    }
     if walk.otherFileSystems > 0 { left.append("\(Figures.grouped(walk.otherFileSystems)) on other file systems") }
     if !left.isEmpty { add("left out", left.joined(separator: ", ").wrapped(width: Style.width - 14, indent: 14)) }
     if walk.failures > 0 {
@@ -58,7 +62,9 @@ struct TreeTable {
   }
 
   private var measured: String {
-    var text = report.isCold ? "a sample of each size, evicted before each timing" : "a sample of each size, in memory after one pass"
+    var text =
+      report.isCold
+      ? "a sample of each size, evicted before each timing" : "a sample of each size, in memory after one pass"
     if let eviction = report.eviction {
       switch eviction.pagesThatStayed {
       case 0?: text += " (checked: no page stayed)"
@@ -115,7 +121,8 @@ struct TreeTable {
       let mark = seconds == best ? style.mark : " "
       let time = Figures.nanoseconds(seconds * 1e9, style).aligned(to: 8)
       let line = "  \(name.padded(to: 26))\(mark) \(time)"
-      lines.append((seconds == best ? style.green(line) : line) + "  " + style.bar(seconds / max(longest, 1e-12), width: 30))
+      lines.append(
+        (seconds == best ? style.green(line) : line) + "  " + style.bar(seconds / max(longest, 1e-12), width: 30))
     }
     return lines
   }

@@ -23,8 +23,7 @@ public struct RecordCursor<Record: FixedLayout, Check: CursorCheck & ~Copyable>:
   /// Throws unless the layout of `Record` is proved.
   @usableFromInline
   @_lifetime(copy bytes)
-  internal init(_ bytes: RawSpan, of type: Record.Type, check: consuming Check) throws(LayoutError)
-  {
+  internal init(_ bytes: RawSpan, of type: Record.Type, check: consuming Check) throws(LayoutError) {
     try verifyFixedLayout(type)
     self.bytes = bytes
     self.check = StepCheck(check)
