@@ -22,6 +22,8 @@ enum ReadingLevel: String, CaseIterable, Sendable {
     switch self {
     case .copySize, .copyStamp, .loads: self == .copyStamp ? .stamp : .size
     case .scopeSize, .probe: .size
+    // A cursor that reaches its end compares the size; the records below stop before it.
+    case .lines, .chunks, .search: .size
     case .scopeStamp: .stamp
     default: .pages
     }

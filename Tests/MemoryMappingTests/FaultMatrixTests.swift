@@ -10,7 +10,7 @@ import _TestSupport
 ///
 /// The promise of a cell, as documented:
 ///
-/// | cut | a page of what is read is lost | `.pages` and cursors | `.size`, probe | `.stamp` |
+/// | cut | a page of what is read is lost | `.pages` | `.size`, probe, a cursor at its end | `.stamp` |
 /// |---|---|---|---|---|
 /// | at a page edge, inside a page, to zero | yes | error | error | error |
 /// | inside the last page that is read | no | zeros behind the cut | error | error |
