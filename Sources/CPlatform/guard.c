@@ -146,6 +146,36 @@ static bool replace_pages(pgw_slot *slot, uintptr_t from, uintptr_t to) {
               0) != MAP_FAILED;
 }
 
+// Map entries kept aside. Once a process has more than vm.max_map_count of them (the split for one page in the middle adds
+// two at a time), Linux refuses every mmap, also one that would leave fewer. Unmapping these makes room for that one.
+enum { SPARE_ENTRIES = 5 };
+static void *spare;
+static size_t spare_page;
+
+static void put_spare_aside(void) {
+#if defined(__linux__)
+  char *fresh = mmap(NULL, SPARE_ENTRIES * spare_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (fresh == MAP_FAILED) return;
+  // Different rights make different entries.
+  mprotect(fresh + spare_page, spare_page, PROT_READ);
+  mprotect(fresh + 3 * spare_page, spare_page, PROT_READ);
+  void *none = NULL;
+  if (!__atomic_compare_exchange_n(&spare, &none, fresh, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+    munmap(fresh, SPARE_ENTRIES * spare_page);
+#endif
+}
+
+static bool replace_all(pgw_slot *slot, uintptr_t base, uintptr_t end) {
+  if (replace_pages(slot, base, end)) return true;
+  void *taken = __atomic_exchange_n(&spare, NULL, __ATOMIC_ACQUIRE);
+  if (taken != NULL) munmap(taken, SPARE_ENTRIES * spare_page);
+  bool replaced = replace_pages(slot, base, end) ||
+                  mmap((void *)base, end - base, slot->protection,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+  if (taken != NULL) put_spare_aside();
+  return replaced;
+}
+
 static void lower(uint64_t *field, uint64_t value) {
   uint64_t old = __atomic_load_n(field, __ATOMIC_RELAXED);
   while (value < old && !__atomic_compare_exchange_n(field, &old, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
@@ -186,9 +216,7 @@ static bool resolve_in_slot(pgw_slot *slot, uintptr_t base, uintptr_t end, uintp
   lower(&slot->lost_from, 0);
   raise_to(&slot->lost_to, end - base);
   __atomic_fetch_or(&slot->state, PGW_LOST_WHOLE, __ATOMIC_SEQ_CST);
-  if (replace_pages(slot, base, end)) return true;
-  return mmap((void *)base, end - base, slot->protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
-              0) != MAP_FAILED;
+  return replace_all(slot, base, end);
 }
 
 static bool was_store(const ucontext_t *context) {
@@ -363,6 +391,8 @@ static int install(bool again) {
     }
     if (result == 0 && first) {
       pthread_atfork(NULL, NULL, forget_pins_in_child);
+      spare_page = pgw_page_size();
+      put_spare_aside();
       __atomic_store_n(&install_state, 1, __ATOMIC_RELEASE);
     }
   }

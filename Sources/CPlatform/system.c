@@ -258,6 +258,27 @@ int64_t pgw_mapped_pages(const void *base, size_t length) {
   return present;
 }
 
+bool pgw_is_at_mapping_limit(void) {
+  // Plain reads into the stack: what allocates may want to map.
+  char buffer[4096];
+  long limit = 0, entries = 0;
+  ssize_t got;
+  int descriptor = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  got = read(descriptor, buffer, sizeof buffer - 1);
+  close(descriptor);
+  if (got <= 0) return false;
+  buffer[got] = 0;
+  limit = strtol(buffer, NULL, 10);
+  descriptor = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  while ((got = read(descriptor, buffer, sizeof buffer)) > 0)
+    for (ssize_t i = 0; i < got; i++) entries += buffer[i] == '\n';
+  close(descriptor);
+  // A split needs two.
+  return entries + 2 > limit;
+}
+
 int pgw_name_mapping(void *base, size_t length, const char *name) {
   return prctl(0x53564d41 /* PR_SET_VMA */, 0 /* ANON_NAME */, base, length, name);
 }
@@ -358,6 +379,7 @@ void *pgw_map(void *hint, size_t length, int protection, int flags, int descript
 int pgw_lock(const void *base, size_t length, bool on_fault) { return on_fault ? unsupported() : mlock(base, length); }
 int pgw_mincore(void *base, size_t length, unsigned char *vector) { return mincore(base, length, (char *)vector); }
 int64_t pgw_mapped_pages(const void *base, size_t length) { (void)base, (void)length; return unsupported(); }
+bool pgw_is_at_mapping_limit(void) { return false; }
 int pgw_name_mapping(void *base, size_t length, const char *name) {
   (void)base, (void)length, (void)name;
   return unsupported();

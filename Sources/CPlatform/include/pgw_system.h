@@ -110,6 +110,10 @@ int pgw_mincore(void *base, size_t length, unsigned char *vector);
 /// -1 where the kernel cannot say.
 int64_t pgw_mapped_pages(const void *base, size_t length);
 
+/// True when the process has about as many mappings as vm.max_map_count allows. Reads /proc/self/maps: milliseconds. For
+/// telling apart the two meanings of mmap's ENOMEM.
+bool pgw_is_at_mapping_limit(void);
+
 /// PR_SET_VMA_ANON_NAME, best effort.
 int pgw_name_mapping(void *base, size_t length, const char *name);
 

@@ -76,7 +76,10 @@ extension MappingError {
   internal static func last(
     _ operation: Operation, path: FilePath? = nil, offset: Int64? = nil, length: Int64? = nil
   ) -> MappingError {
-    .init(Errno.current, operation, path: path, offset: offset, length: length)
+    var error = MappingError(Errno.current, operation, path: path, offset: offset, length: length)
+    // mmap says ENOMEM for both, and the remedies differ.
+    if error.code == .addressSpaceExhausted, pgw_is_at_mapping_limit() { error.code = .mappingLimitReached }
+    return error
   }
 
   internal init(
