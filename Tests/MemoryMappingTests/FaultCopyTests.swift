@@ -97,7 +97,8 @@ import _TestSupport
   func `large sizes stop at the lost page, at page edges too`(_ routine: Routine) throws {
     let page = CutMapping.pageSize
     try Self.run(
-      routine, befores: [0, 1, 31, 32, 33, 2047, 2048, 2049, page - 1, page, page + 1, 2 * page, 2 * page + 7, 3 * page],
+      routine,
+      befores: [0, 1, 31, 32, 33, 2047, 2048, 2049, page - 1, page, page + 1, 2 * page, 2 * page + 7, 3 * page],
       counts: [301, 1023, 2040, 2047, 2048, 2049, 2080, page - 1, page, page + 1, 2 * page, 2 * page + 1, 3 * page],
       shifts: [0, 1, 13])
   }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+@_spi(Testing) import MemoryMapping
 import SystemPackage
 import Testing
-
-@_spi(Testing) import MemoryMapping
 
 /// The table of system call x error number. Written down a second time, from the manual pages.
 @Suite struct GuardErrorTableTests {
@@ -35,7 +34,8 @@ import Testing
     (.stat, .staleNFSFileHandle, .stale), (.stat, .ioError, .inputOutput), (.stat, .badFileDescriptor, .other),
     // mmap(2)
     (.map, .noMemory, .addressSpaceExhausted), (.map, .permissionDenied, .permissionDenied),
-    (.map, .operationNotSupportedByDevice, .unsupportedFileType), (.map, .resourceTemporarilyUnavailable, .lockLimitReached),
+    (.map, .operationNotSupportedByDevice, .unsupportedFileType),
+    (.map, .resourceTemporarilyUnavailable, .lockLimitReached),
     (.map, .overflow, .addressSpaceExhausted), (.map, .fileTooLarge, .addressSpaceExhausted),
     (.map, .notPermitted, .permissionDenied), (.map, .tooManyOpenFilesInSystem, .tooManyOpenFiles),
     (.map, .invalidArgument, .other), (.map, .textFileBusy, .busy), (.reserve, .noMemory, .addressSpaceExhausted),
@@ -46,7 +46,8 @@ import Testing
     (.read, .staleNFSFileHandle, .stale), (.copy, .ioError, .inputOutput), (.copy, .badAddress, .faulted),
     (.load, .ioError, .inputOutput),
     // madvise(2)
-    (.advise, .invalidArgument, .notSupported), (.advise, .noMemory, .memoryExhausted), (.advise, .ioError, .inputOutput),
+    (.advise, .invalidArgument, .notSupported), (.advise, .noMemory, .memoryExhausted),
+    (.advise, .ioError, .inputOutput),
     (.advise, .noFunction, .notSupported), (.prefault, .badAddress, .faulted), (.probe, .badAddress, .faulted),
     (.prefault, .invalidArgument, .notSupported), (.probe, .init(rawValue: 133), .memoryFailure),
     (.prefault, .init(rawValue: 133), .memoryFailure),
@@ -80,7 +81,8 @@ import Testing
       for number in Int32(-1)...200 {
         let code = MappingError.code(of: Errno(rawValue: number), in: operation)
         #expect(Self.codes.contains(code))
-        #expect(![.truncated, .changed, .invalidRange, .invalidLayout].contains(code), "\(operation) \(number): \(code)")
+        #expect(
+          ![.truncated, .changed, .invalidRange, .invalidLayout].contains(code), "\(operation) \(number): \(code)")
       }
     }
   }

@@ -81,7 +81,9 @@ func faultForeign() throws {
     }
   }
 
-  @Test func `with no handler, an ignoring one or flags on the default one, a fault that is not ours still kills`() async {
+  @Test func `with no handler, an ignoring one or flags on the default one, a fault that is not ours still kills`()
+    async
+  {
     await #expect(processExitsWith: .signal(SIGBUS)) {
       try proveOwnFaultIsAnError()
       try faultForeign()
@@ -130,7 +132,8 @@ func faultForeign() throws {
     setenv("SWIFT_BACKTRACE", "enable=yes,color=no,threads=crashed,limit=20,interactive=no", 1)
     defer { unsetenv("SWIFT_BACKTRACE") }
     // Whether this installation can print one at all.
-    let plain = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent, \.standardOutputContent]) {
+    let plain = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent, \.standardOutputContent])
+    {
       try faultForeign()
     }
     guard let plain, Self.text(plain).contains("faultForeign") else {

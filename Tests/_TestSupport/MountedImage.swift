@@ -10,6 +10,8 @@ public struct MountedImage: ~Copyable {
   private let folder: TemporaryDirectory
   /// The mount point.
   public let path: FilePath
+  /// The image file; nil for a tmpfs.
+  public let image: FilePath?
 
   public enum FileSystem: String, CaseIterable, Sendable {
     case ext4, xfs, btrfs
@@ -41,6 +43,7 @@ public struct MountedImage: ~Copyable {
     guard path.withPlatformString({ pgt_mount_tmpfs($0, "size=\(size)") }) == 0 else { throw Errno(rawValue: errno) }
     self.folder = folder
     self.path = path
+    image = nil
   }
 
   /// A new file system in an image file.
@@ -66,6 +69,7 @@ public struct MountedImage: ~Copyable {
     guard result == 0 else { throw Errno(rawValue: errno) }
     self.folder = folder
     self.path = path
+    self.image = image
   }
 
   deinit { _ = path.withPlatformString { pgt_unmount($0) } }
@@ -75,6 +79,26 @@ public struct MountedImage: ~Copyable {
   /// Makes every later I/O of the file system fail. ext4 and XFS.
   public func shutDown() throws {
     guard path.withPlatformString({ pgt_shut_down($0) }) == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  /// Writes into a new file until no byte more fits. The space left is less than a block.
+  public func fillUp() throws {
+    let file = try FileDescriptor.open(
+      appending("filler"), .writeOnly, options: [.create, .append, .closeOnExec], permissions: .ownerReadWrite)
+    defer { try? file.close() }
+    for size in [1 << 20, 1 << 16, 4096, 512] {
+      let bytes = [UInt8](repeating: 0x46, count: size)
+      do { while true { _ = try file.writeAll(bytes) } } catch let error as Errno where error == .noSpace {}
+      // Delayed allocation may find out later.
+      pgt_drop_caches(file.rawValue)
+    }
+  }
+
+  /// Forgets the pages of the image file, so that the next read of the mounted system asks the file system below.
+  public func forgetImage() throws {
+    guard let image else { return }
+    let file = try FileDescriptor.open(image, .readOnly, options: [.closeOnExec])
+    try file.closeAfter { guard pgt_drop_caches(file.rawValue) == 0 else { throw Errno(rawValue: errno) } }
   }
 
   private static func makeFolder(_ path: FilePath) throws {
