@@ -62,6 +62,18 @@ pid_t pgt_fork(int (*body)(void *), void *context) {
   return pid;
 }
 
+pid_t pgt_fork_touch(const void *base, size_t kept, size_t count, uint8_t fill, const uint32_t *state) {
+  pid_t pid = fork();
+  if (pid != 0) return pid;
+  const uint8_t *bytes = base;
+  if (pgt_pattern_mismatch(bytes, kept, 0) >= 0) _exit(50);
+  if (kept < count && state != NULL && __atomic_load_n(state, __ATOMIC_ACQUIRE) != 0) _exit(51);
+  for (size_t at = kept; at < count; at++)
+    if (pgt_touch(bytes + at) != fill) _exit(52);
+  if (kept < count && state != NULL && __atomic_load_n(state, __ATOMIC_ACQUIRE) == 0) _exit(53);
+  _exit(0);
+}
+
 int pgt_kill(pid_t pid) {
   kill(pid, SIGKILL);
   return waitpid(pid, NULL, 0) == pid ? 0 : -1;

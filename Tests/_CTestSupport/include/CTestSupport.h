@@ -64,6 +64,9 @@ pid_t pgt_spawn(const char *const *arguments, const char *const *environment, in
 int pgt_wait(pid_t pid, int milliseconds);
 /// fork, run `body` in the child and _exit with its result. Parent gets the pid.
 pid_t pgt_fork(int (*body)(void *), void *context);
+/// A child that reads `count` bytes: the first `kept` must be the pattern from offset 0, the others `fill`; and the word
+/// `state`, unless NULL, must be 0 before the first of those and not 0 afterwards. Exits with 0, or 50 to 53.
+pid_t pgt_fork_touch(const void *base, size_t kept, size_t count, uint8_t fill, const uint32_t *state);
 /// A child that does to `path` what `script` says until it is killed: see support.c.
 pid_t pgt_fork_writer(const char *path, int64_t size, int mode, uint32_t seed);
 enum {
