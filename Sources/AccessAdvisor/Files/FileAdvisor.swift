@@ -56,6 +56,7 @@ public struct FileAdvisor: Sendable {
     var session = FileSession(
       subject: Subject(path, facts: facts, stat: stat), options: options, start: start, isCancelled: isCancelled)
     let results = try session.measure(file, progress: progress)
+    if description.facts.pagesPerFault == nil { description.facts.pagesPerFault = session.subject.facts.pagesPerFault }
     let measuring = try session.finish(file, hazards: &description.hazards)
     return FileReport(
       path: path, file: description, results: results, measuring: measuring,

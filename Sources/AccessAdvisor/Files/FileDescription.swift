@@ -5,7 +5,7 @@ public import MemoryMapping
 /// What a file is, as far as it matters for mapping and reading. A nil means that nobody could say.
 public struct FileDescription: Sendable {
   /// Type, size, file system and the like, as the library itself sees them.
-  public let facts: FileFacts
+  public internal(set) var facts: FileFacts
   /// Pages of the file that are in memory; nil when the kernel does not tell this user.
   public let residentPages: Int64?
   /// Pages in the file, in units of ``pageSize``.

@@ -2,6 +2,15 @@
 
 internal import CPlatform
 internal import MemoryMapping
+internal import SystemPackage
+
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#elseif canImport(Darwin)
+  internal import Darwin
+#endif
 
 /// One file being measured: the time that is left, and what has happened.
 internal struct FileSession {
@@ -38,6 +47,10 @@ internal struct FileSession {
       guard subject.size > 0 else { return [] }
       progress(0, "first look")
       subject.window = try trialPass(file, limit: budget / 8)
+      // What a fault maps shows only once the file is in memory.
+      if !options.isCold, let warm = try? FileFacts(asking: file.descriptor), warm.size == subject.size {
+        subject.facts = warm
+      }
     }
     let rows =
       subject.isSynthetic
@@ -152,13 +165,27 @@ internal struct FileSession {
 
 /// Drops the file's clean pages and counts what is left. Never syncs: dirty pages stay, and are told.
 internal func evict(_ descriptor: CInt, _ size: Int64, _ log: FileSession.EvictionLog) {
-  _ = pgw_fadvise(descriptor, 0, 0, CInt(PGW_FADV_DONTNEED))
   log.eviction.count += 1
-  guard let worst = log.eviction.pagesThatStayed else { return }
-  var state = pgw_cache_state()
-  if size > 0, unsafe pgw_cachestat(descriptor, 0, UInt64(size), &state) != 0 {
-    log.eviction.pagesThatStayed = nil
-  } else {
-    log.eviction.pagesThatStayed = max(worst, Int64(state.cached))
+  // Pages that are just being read ahead are locked and stay: a moment later they can go.
+  for attempt in 0..<40 {
+    _ = pgw_fadvise(descriptor, 0, 0, CInt(PGW_FADV_DONTNEED))
+    guard let worst = log.eviction.pagesThatStayed else { return }
+    var state = pgw_cache_state()
+    guard unsafe pgw_cachestat(descriptor, 0, UInt64(size), &state) == 0 else {
+      log.eviction.pagesThatStayed = nil
+      return
+    }
+    if state.cached == 0 { return }
+    let isHopeless = state.cached <= state.dirty + state.writeback
+    if isHopeless || attempt == 39 {
+      log.eviction.pagesThatStayed = max(worst, Int64(state.cached))
+      return
+    }
+    pause(nanoseconds: 1_000_000)
   }
+}
+
+private func pause(nanoseconds: Int) {
+  var time = timespec(tv_sec: 0, tv_nsec: nanoseconds)
+  unsafe nanosleep(&time, nil)
 }

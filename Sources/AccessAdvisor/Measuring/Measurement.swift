@@ -22,7 +22,9 @@ internal struct Measurement {
 
     internal var median: UInt64 {
       let sorted = times.sorted()
-      return sorted.isEmpty ? 0 : sorted[sorted.count / 2]
+      guard !sorted.isEmpty else { return 0 }
+      let upper = sorted[sorted.count / 2]
+      return sorted.count % 2 == 1 ? upper : (sorted[sorted.count / 2 - 1] + upper) / 2
     }
   }
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CPlatform
-internal import MemoryMapping
+@_spi(Adoption) internal import MemoryMapping
 internal import SystemPackage
 
 /// The file under measurement and how much of it is looked at.
 internal struct Subject: Sendable {
   internal let path: FilePath
-  internal let facts: FileFacts
+  internal var facts: FileFacts
   internal let identity: Identity
   /// Bytes of one pass: all, or the beginning of a file that is too large for the time allowed.
   internal var window: Int64
@@ -44,24 +44,20 @@ internal struct Subject: Sendable {
     self.isSynthetic = facts.hasContentWithoutSize || facts.fileSystem?.nature == .synthetic
   }
 
-  /// A mapping of the first `length` bytes.
-  internal func map(
-    _ file: borrowing ObservedFile, length: Int64, populate: Bool = false
-  ) throws(MappingError) -> MappedFile {
+  /// A mapping of the first `length` bytes, with the system calls of ``MappedFile/init(_:offset:length:options:)``.
+  internal func map(length: Int64, populate: Bool = false) throws(MappingError) -> MappedFile {
     guard let length = Int(exactly: length) else {
       throw MappingError(.addressSpaceExhausted, operation: .map, path: path, length: length)
     }
     var options = MappedFile.Options()
     options.populate = populate
-    let mapped: MappedFile
     do throws(MappingError) {
-      mapped = try MappedFile(descriptor: file.descriptor, length: length, options: options, path: path)
+      return try MappedFile(adopting: try ObservedFile(path).take(), length: length, options: options, path: path)
     } catch {
       // Shorter than it was a moment ago: say that, not that our own range is wrong.
-      if error.code == .invalidRange { throw try shrunk(file) ?? error }
+      if error.code == .invalidRange { throw try shrunk(ObservedFile(path)) ?? error }
       throw error
     }
-    return mapped
   }
 
   /// The error for a file that is shorter than at the start, or nil.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CPlatform
-internal import MemoryMapping
+@_spi(Adoption) internal import MemoryMapping
 internal import SystemPackage
 
 extension Subject {
@@ -22,11 +22,11 @@ extension Subject {
     let method = "FileBytes(path, access: \(access.patternSource))"
     let isPartial = isSampled && access.isPass
     return Way(strategy: nil, method: method, isExtrapolated: isPartial) { seed, probe throws(MappingError) in
-      let observed = try ObservedFile(path)
       var options = FileBytes.Options()
       options.strategy = forced
       if isSynthetic { options.maximumByteCount = Self.syntheticLimit }
-      var file = try FileBytes(descriptor: observed.descriptor, access: access.pattern, options: options, path: path)
+      var file = try FileBytes(
+        adopting: try ObservedFile(path).take(), access: access.pattern, options: options, path: path)
       let outcome = access.isPass ? try pass(&file, access) : try places(&file, access, seed)
       if let probe { probe.decision = file.decision }
       return outcome

@@ -10,14 +10,12 @@ extension Subject {
   internal func scattered(_ access: Access) -> [Way] {
     var ways = [
       Way(strategy: .map, method: "map, touch each place") { seed, _ throws(MappingError) in
-        let file = try ObservedFile(path)
-        let map = try map(file, length: size)
+        let map = try map(length: size)
         return Way.Outcome(checksum: try fold(map, access, seed))
       },
       Way(strategy: .mapPopulate, method: "map, load all pages at once", isExtrapolated: isSampled) {
         seed, _ throws(MappingError) in
-        let file = try ObservedFile(path)
-        let map = try map(file, length: size)
+        let map = try map(length: size)
         let start = pgw_now_ns()
         try map.prefault(0..<Int(window))
         let loading = pgw_now_ns() - start

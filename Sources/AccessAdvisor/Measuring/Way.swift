@@ -61,8 +61,7 @@ extension Subject {
   }
 
   private func mapPass(populate: Bool, piece: Int?) throws(MappingError) -> Way.Outcome {
-    let file = try ObservedFile(path)
-    let map = try map(file, length: window, populate: populate)
+    let map = try map(length: window, populate: populate)
     var sum = Checksum()
     let step = piece ?? map.count
     var at = 0

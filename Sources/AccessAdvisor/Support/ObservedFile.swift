@@ -26,6 +26,13 @@ internal struct ObservedFile: ~Copyable {
 
   deinit { _ = pgw_close(number) }
 
+  /// Gives the descriptor to a new owner.
+  internal consuming func take() -> CInt {
+    let taken = number
+    discard self
+    return taken
+  }
+
   internal borrowing func stat(_ path: FilePath) throws(MappingError) -> pgw_stat {
     var found = pgw_stat()
     guard unsafe pgw_fstat(number, &found) == 0 else { throw .failed(.stat, path) }

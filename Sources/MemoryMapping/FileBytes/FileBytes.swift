@@ -103,6 +103,15 @@ public struct FileBytes: ~Copyable, @unchecked Sendable {
     self = try Self.make(file, access: access, options: options, path: path, isOwnOpening: false)
   }
 
+  /// Takes over an open descriptor, which is closed with the value, or at once on failure. For measuring this type with the
+  /// system calls of opening by path, but a descriptor that was opened in a special way.
+  @_spi(Adoption) public init(
+    adopting descriptor: CInt, access: AccessPattern, options: Options = .init(), path: FilePath? = nil
+  ) throws(MappingError) {
+    let file = try OpenedFile(owning: descriptor, path: path)
+    self = try Self.make(file, access: access, options: options, path: path, isOwnOpening: false)
+  }
+
   private init(
     _ owned: consuming OwnedDescriptor, stream: StreamSource?, facts: FileFacts, plan: Plan, access: AccessPattern,
     options: Options, path: FilePath?

@@ -74,6 +74,15 @@ public struct MappedFile: ~Copyable, Sendable {
     try self.init(file, offset: offset, length: length, options: options, path: path)
   }
 
+  /// Takes over an open descriptor, which is closed with the mapping, or at once on failure. For measuring this type with
+  /// the system calls of opening by path, but a descriptor that was opened in a special way.
+  @_spi(Adoption) public init(
+    adopting descriptor: CInt, length: Int? = nil, options: Options = .init(), path: FilePath? = nil
+  ) throws(MappingError) {
+    let file = try OpenedFile(owning: descriptor, path: path)
+    try self.init(file, offset: 0, length: length, options: options, path: path)
+  }
+
   internal init(
     _ file: consuming OpenedFile, offset: Int64, length: Int?, options: Options, path: FilePath?
   ) throws(MappingError) {

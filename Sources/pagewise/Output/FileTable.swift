@@ -41,14 +41,17 @@ struct FileTable {
       lines.append(style.dim(name.padded(to: 12)) + text)
     }
     let exact = file.facts.size >= 1024 ? " (\(Figures.grouped(file.facts.size)) bytes)" : ""
-    let type = file.hazards.contains { $0.code == .synthetic } ? "made when it is read" : "regular file"
-    add(
-      "file",
-      "\(Figures.bytes(file.facts.size))\(exact), \(type)"
-        + (file.facts.fileSystem.map { " on \($0.name)" } ?? ""))
-    if file.pages > 0 { add("in memory", residency) }
-    add("writers", writers)
-    if let holes = file.holes, holes.count > 0 {
+    let place = file.facts.fileSystem.map { " on \($0.name)" } ?? ""
+    if file.hazards.contains(where: { $0.code == .synthetic }) {
+      add("file", "no true size (claims \(Figures.bytes(file.facts.size))), made when it is read,\(place)")
+    } else {
+      add("file", "\(Figures.bytes(file.facts.size))\(exact), regular file\(place)")
+      if file.pages > 0 { add("in memory", residency) }
+      add("writers", writers)
+    }
+    if file.hazards.contains(where: { $0.code == .synthetic }) {
+      // Holes and writers are no question there.
+    } else if let holes = file.holes, holes.count > 0 {
       let least = holes.isComplete ? "" : "at least "
       add(
         "holes", "\(least)\(Figures.count(holes.count, "hole", "holes")), \(Figures.bytes(holes.bytes)) without storage"
@@ -91,7 +94,7 @@ struct FileTable {
 
   private var measured: String {
     let measuring = report.measuring
-    var text = measuring.isCold ? "cold, evicted before each timing" : "as it is in memory now, after one pass"
+    var text = measuring.isCold ? "cold, evicted before each timing" : "warm, read once before"
     if let eviction = measuring.eviction {
       switch eviction.pagesThatStayed {
       case 0?: text += " (checked: no page stayed)"

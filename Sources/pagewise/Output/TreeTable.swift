@@ -64,7 +64,7 @@ struct TreeTable {
   private var measured: String {
     var text =
       report.isCold
-      ? "a sample of each size, evicted before each timing" : "a sample of each size, in memory after one pass"
+      ? "a sample of each size, evicted before each timing" : "a sample of each size, warm, read once before"
     if let eviction = report.eviction {
       switch eviction.pagesThatStayed {
       case 0?: text += " (checked: no page stayed)"
@@ -121,8 +121,8 @@ struct TreeTable {
       let mark = seconds == best ? style.mark : " "
       let time = Figures.nanoseconds(seconds * 1e9, style).aligned(to: 8)
       let line = "  \(name.padded(to: 26))\(mark) \(time)"
-      lines.append(
-        (seconds == best ? style.green(line) : line) + "  " + style.bar(seconds / max(longest, 1e-12), width: 30))
+      let bar = style.bar(seconds / max(longest, 1e-12), width: 30)
+      lines.append((seconds == best ? style.green(line) : line) + (bar.isEmpty ? "" : "  " + bar))
     }
     return lines
   }
