@@ -192,26 +192,31 @@ static void raise_to(uint64_t *field, uint64_t value) {
 static bool resolve_in_slot(pgw_slot *slot, uintptr_t base, uintptr_t end, uintptr_t address, int code, bool is_store) {
   uintptr_t page = address & ~(uintptr_t)(slot->page_size - 1);
   if (page < base) page = base;
-  uintptr_t to = page + slot->page_size;
+  uintptr_t from = page, to = page + slot->page_size;
   uint32_t bits = code == BUS_MCEERR_AR ? PGW_LOST_MEMORY : PGW_LOST_PAGE;
   struct stat now;
-  if (bits == PGW_LOST_PAGE && slot->descriptor >= 0 && fstat(slot->descriptor, &now) == 0 && S_ISREG(now.st_mode) &&
-      (uint64_t)now.st_size <= slot->file_offset + (page - base)) {
-    bits = PGW_LOST_TAIL;
-    to = end;
+  if (bits == PGW_LOST_PAGE && slot->descriptor >= 0 && fstat(slot->descriptor, &now) == 0 && S_ISREG(now.st_mode)) {
+    uint64_t size = (uint64_t)now.st_size;
+    uint64_t left = size > slot->file_offset ? size - slot->file_offset : 0;  // what of the range the file still has
+    if (left <= page - base) {
+      // The tail begins where the file ends, which may lie before this fault: memcpy is free to load the end first.
+      bits = PGW_LOST_TAIL;
+      from = base + (uintptr_t)((left + slot->page_size - 1) & ~(slot->page_size - 1));
+      to = end;
+    }
   }
   if (to > end) to = end;
   if (is_store) bits |= PGW_LOST_STORE;
 
-  lower(&slot->lost_from, page - base);
+  lower(&slot->lost_from, from - base);
   raise_to(&slot->lost_to, to - base);
   if (__atomic_fetch_add(&slot->fault_count, 1, __ATOMIC_RELAXED) == 0)
-    __atomic_store_n(&slot->first_lost, page - base, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->first_lost, from - base, __ATOMIC_RELAXED);
   __atomic_fetch_add(&fault_total, 1, __ATOMIC_RELAXED);
   // Pairs with the fence + load at the end of a guarded scope: whoever reads a fill byte finds the state set.
   __atomic_fetch_or(&slot->state, bits, __ATOMIC_SEQ_CST);
 
-  if (replace_pages(slot, page, to)) return true;
+  if (replace_pages(slot, from, to)) return true;
   // The kernel will not split the range once more (vm.max_map_count): replacing all of it needs no further entry.
   lower(&slot->lost_from, 0);
   raise_to(&slot->lost_to, end - base);

@@ -65,7 +65,7 @@ import _TestSupport
   @Test func `children forked while other threads are in the handler can fault and unmap`() throws {
     let isDone = Atomic<Bool>(false)
     let faults = Atomic<Int>(0)
-    withoutActuallyEscaping({ (number: Int) in
+    onThreads(3) { number in
       if number > 0 {
         // Faults all the time, each in a range of its own.
         while !isDone.load(ordering: .relaxed) {
@@ -86,9 +86,6 @@ import _TestSupport
         check(!range.isLost, "the parent's range is lost")
       }
       isDone.store(true, ordering: .relaxed)
-    }) { body in
-      let shared = UncheckedSend(body)
-      onThreads(3) { shared.value($0) }
     }
     #expect(faults.load(ordering: .relaxed) > 0)
   }

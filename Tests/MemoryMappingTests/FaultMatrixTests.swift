@@ -189,15 +189,7 @@ import _TestSupport
     _ threads: Int, _ map: borrowing MappedFile, _ level: ReadingLevel, _ range: Range<Int>, _ results: Results
   ) {
     if threads == 1 { return results.add { () throws(MappingError) in try map.read(range, at: level) } }
-    withThreads(threads) { results.add { () throws(MappingError) in try map.read(range, at: level) } }
-  }
-
-  /// Runs `body` on `count` threads at once; all have ended when it returns.
-  static func withThreads(_ count: Int, _ body: () -> Void) {
-    withoutActuallyEscaping(body) { body in
-      let shared = UncheckedSend(body)
-      onThreads(count) { _ in shared.value() }
-    }
+    onThreads(threads) { _ in results.add { () throws(MappingError) in try map.read(range, at: level) } }
   }
 }
 
@@ -212,12 +204,6 @@ final class Results: Sendable {
     do throws(MappingError) { result = .success(try body()) } catch { result = .failure(error) }
     list.withLock { $0.append(result) }
   }
-}
-
-/// Carries a closure to threads that end before the closure's scope does.
-struct UncheckedSend<Value>: @unchecked Sendable {
-  let value: Value
-  init(_ value: Value) { self.value = value }
 }
 
 extension MappedFile {

@@ -48,7 +48,7 @@ import _TestSupport
     let maps = try (0..<Self.readers).map { _ in try Boxed(MappedFile(descriptor: descriptor, options: options)) }
     let writer = try WriterProcess(file.path, size: size, habit, seed: 77)
     withWatchdog("the soak, \(habit)", seconds: Self.isLong ? 900 : 120) {
-      withoutActuallyEscaping({ (number: Int) in
+      onThreads(Self.readers) { number in
         var tally = Tally()
         var random = Random(seed: UInt64(number) + 1)
         while faults.load(ordering: .relaxed) < wanted {
@@ -62,9 +62,6 @@ import _TestSupport
           $0.refused += tally.refused
           $0.recovered += tally.recovered
         }
-      }) { body in
-        let shared = UncheckedSend(body)
-        onThreads(Self.readers) { shared.value($0) }
       }
     }
     _ = consume writer

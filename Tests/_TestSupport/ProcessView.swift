@@ -33,7 +33,8 @@ public enum ProcessView {
       if bounds.count == 2, words.count >= 5, !words[0].hasSuffix(":") {
         if found != nil { break }
         if bounds[0] <= wanted, wanted < bounds[1] {
-          found = (bounds[0]..<bounds[1], String(words[1]), words.count > 5 ? String(words[5]) : "")
+          // The kernel pads the columns before the name.
+          found = (bounds[0]..<bounds[1], String(words[1]), words.count > 5 ? String(words[5].drop { $0 == " " }) : "")
         }
       } else if found != nil, let colon = line.firstIndex(of: ":") {
         fields[String(line[..<colon])] = String(line[line.index(after: colon)...].drop { $0 == " " })

@@ -10,16 +10,18 @@ public func withWatchdog<R>(_ what: String, seconds: Int = 60, _ body: () throws
   return try body()
 }
 
-/// Runs `body` on `count` threads of its own and waits for all of them.
-public func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
-  final class Box: Sendable {
-    let body: @Sendable (Int) -> Void
-    init(_ body: @escaping @Sendable (Int) -> Void) { self.body = body }
+/// Runs `body` on `count` threads of its own and waits for all of them. What the threads share is the test's affair.
+public func onThreads(_ count: Int, _ body: (Int) -> Void) {
+  final class Box {
+    let body: (Int) -> Void
+    init(_ body: @escaping (Int) -> Void) { self.body = body }
   }
-  let box = Unmanaged.passRetained(Box(body))
-  defer { box.release() }
-  let result = pgt_threads(
-    CInt(count), { index, context in Unmanaged<Box>.fromOpaque(context!).takeUnretainedValue().body(Int(index)) },
-    box.toOpaque())
-  precondition(result == 0, "cannot start \(count) threads")
+  withoutActuallyEscaping(body) { body in
+    let box = Unmanaged.passRetained(Box(body))
+    defer { box.release() }
+    let result = pgt_threads(
+      CInt(count), { index, context in Unmanaged<Box>.fromOpaque(context!).takeUnretainedValue().body(Int(index)) },
+      box.toOpaque())
+    precondition(result == 0, "cannot start \(count) threads")
+  }
 }
