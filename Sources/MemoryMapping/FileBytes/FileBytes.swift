@@ -60,8 +60,8 @@ public struct FileBytes: ~Copyable, @unchecked Sendable {
     public var followsSymbolicLinks = true
     /// How long the first read of a FIFO waits for somebody to open it for writing, in milliseconds.
     public var fifoTimeoutMilliseconds = 5_000
-    /// What a mapped read proves. `.size` is exact: also a cut inside the last page is found, at the price of one fstat for a
-    /// copy that ends in a zero byte.
+    /// What a mapped read proves. `.size` is exact: also a cut inside the last page is found, at the price of two system
+    /// calls for a copy with a zero byte or of more than a page.
     public var check = FaultCheck.size
 
     public init() {}

@@ -44,11 +44,12 @@ internal struct LateMapping: ~Copyable, @unchecked Sendable {
       let word = unsafe UnsafePointer<Atomic<UInt32>>(bitPattern: flag.load(ordering: .relaxed)), check != .stamp
     else { return false }
     let mark = unsafe FaultFlag(word: word)
-    guard !mark.isRaised, unsafe pgw_copy_checked(target, base + offset, count) == 0, !mark.isRaised else {
-      return false
-    }
-    // What a cut leaves behind inside a page ends in zeros; any other last byte is real, and so is all before it.
-    return unsafe check == .pages || target.load(fromByteOffset: count &- 1, as: UInt8.self) != 0
+    guard !mark.isRaised else { return false }
+    if check == .pages { return unsafe pgw_copy_checked(target, base + offset, count) == 0 && !mark.isRaised }
+    // What a cut leaves behind inside a page is zeros: a copy without any is real.
+    guard count <= MappedFile.scanLimit else { return false }
+    let copied = unsafe pgw_copy_proving(target, base + offset, count)
+    return copied.missing == 0 && copied.has_zero == 0 && !mark.isRaised
   }
 
   /// The mapping, if there is one. Acquire pairs with the release in ``publish(_:)``.

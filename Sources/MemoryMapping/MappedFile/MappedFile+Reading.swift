@@ -125,9 +125,7 @@ extension MappedFile {
   ) throws(MappingError) {
     // A snapshot and an empty view have no other end that could change.
     guard check != .pages, count > 0, options.stability != .snapshot else { return }
-    // XFS zeroes the cut page first and moves the size later, both under the lock that each read takes. So a read of nothing
-    // waits until a cut under way is done; elsewhere the size moves first.
-    if range.descriptor >= 0 { _ = pgw_pread(range.descriptor, nil, 0, 0) }
+    if range.descriptor >= 0 { OpenedFile.awaitCut(of: range.descriptor) }
     var now = pgw_stat()
     try ask(&now)
     if OpenedFile.kind(of: now.mode) == .regular, now.size < fileOffset + Int64(upper) {

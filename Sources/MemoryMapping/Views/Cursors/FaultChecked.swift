@@ -6,7 +6,7 @@ internal import SystemPackage
 /// The check of cursors over a mapping: each step asks whether a page was lost before it hands out
 /// bytes.
 ///
-/// A step costs two loads more. At the end the file's size is asked once (one fstat, about 0.4 µs),
+/// A step costs two loads more. At the end the file's size is asked once (two system calls, about 0.6 µs),
 /// which finds also a cut inside a page: that leaves zeros without a fault. Mappings without a
 /// descriptor and snapshots are not asked.
 ///
@@ -42,6 +42,7 @@ public struct FaultChecked: CursorCheck, ~Copyable, Sendable {
   public func checkEnd() throws(MappingError) {
     try checkStep()
     guard provesSize else { return }
+    OpenedFile.awaitCut(of: origin.descriptor)
     var now = pgw_stat()
     guard unsafe pgw_fstat(origin.descriptor, &now) == 0 else { throw .last(.iterate, path: path) }
     let end = fileOffset + Int64(count)
