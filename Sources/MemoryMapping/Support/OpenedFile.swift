@@ -68,7 +68,7 @@ internal struct OpenedFile: ~Copyable {
   ///
   /// XFS zeroes the cut page first and moves the size later, both under the lock that each read takes: a read of nothing is
   /// enough. Elsewhere the size moves first.
-  internal static func awaitCut(of descriptor: CInt) { _ = unsafe pgw_pread(descriptor, nil, 0, 0) }
+  internal static func awaitCut(of descriptor: CInt) { _ = pgw_pread(descriptor, nil, 0, 0) }
 
   /// Gives the descriptor to a new owner.
   internal consuming func take() -> CInt {
