@@ -90,6 +90,7 @@ public struct AddressReservation: ~Copyable, @unchecked Sendable {
   /// Maps a file for reading at `position`. The descriptor is duplicated. The range is guarded like a ``MappedFile``.
   ///
   /// - Parameters:
+  ///   - file: open for reading; stays the caller's.
   ///   - fileOffset: a multiple of the page size.
   ///   - position: in the reservation; a multiple of the page size.
   ///   - length: bytes; the file must have them.

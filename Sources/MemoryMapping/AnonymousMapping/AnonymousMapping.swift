@@ -77,7 +77,9 @@ public struct AnonymousMapping: ~Copyable, Sendable {
 
   /// Maps `byteCount` zero bytes.
   ///
-  /// - Parameter byteCount: 0 gives an empty mapping; rounded up to whole pages inside.
+  /// - Parameters:
+  ///   - byteCount: 0 gives an empty mapping; rounded up to whole pages inside.
+  ///   - options: see ``Options``.
   /// - Throws: ``MappingError``: `invalidRange` for a negative count, `addressSpaceExhausted`, `memoryExhausted` (no huge pages
   ///   in the pool), `lockLimitReached`, `notSupported`.
   public init(byteCount: Int, options: Options = .init()) throws(MappingError) {

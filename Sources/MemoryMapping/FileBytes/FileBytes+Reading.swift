@@ -45,8 +45,8 @@ extension FileBytes {
   /// - Parameters:
   ///   - offset: of its first byte; need not be aligned; any value is allowed.
   ///   - type: the value's type.
-  /// - Throws: ``MappingError``: `invalidRange` when it does not lie in the file, else as ``copy(at:into:)``.
-  /// - Complexity: as ``copy(at:into:)``. C counterpart: `pread` into a local.
+  /// - Throws: ``MappingError``: `invalidRange` when it does not lie in the file, else as `copy(at:into:)`.
+  /// - Complexity: as `copy(at:into:)`. C counterpart: `pread` into a local.
   @inlinable
   public borrowing func load<T: FixedLayout>(
     at offset: Int64, as type: T.Type = T.self

@@ -21,7 +21,7 @@ public import SystemPackage
 /// never waits for a FIFO's writer; the first read does, for ``Options/fifoTimeoutMilliseconds``.
 ///
 /// Whatever the strategy, a file that is cut while in use ends in a thrown ``MappingError``, never in a killed process or an
-/// invented byte. Several threads may read through one value at the same time with ``copy(at:into:)`` and ``load(at:as:)``.
+/// invented byte. Several threads may read through one value at the same time with `copy(at:into:)` and ``load(at:as:)``.
 @safe
 public struct FileBytes: ~Copyable, @unchecked Sendable {
   /// What the file was opened for.
@@ -93,7 +93,11 @@ public struct FileBytes: ~Copyable, @unchecked Sendable {
   ///
   /// A file is read from its start whatever the descriptor's position; a pipe, socket or terminal from where it is.
   ///
-  /// - Parameter path: for messages only.
+  /// - Parameters:
+  ///   - descriptor: open for reading.
+  ///   - access: what the program will do with it.
+  ///   - options: see ``Options``.
+  ///   - path: for messages only.
   /// - Throws: as ``init(_:access:options:)``.
   public init(
     descriptor: FileDescriptor, access: AccessPattern = .sequential, options: Options = .init(),

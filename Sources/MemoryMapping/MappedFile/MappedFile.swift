@@ -19,7 +19,7 @@ public import SystemPackage
 ///
 /// | call | promise |
 /// |---|---|
-/// | ``copy(_:into:check:)``, `load(at:as:)` | never killed, never an invented byte |
+/// | `copy(_:into:check:)`, `load(at:as:)` | never killed, never an invented byte |
 /// | `withBytes { }` | never killed; throws at the end if a page was lost, so nothing computed from it escapes |
 /// | ... `check: .size` or `.stamp` | also a cut inside a page; also a cut and regrow, or a `write` by others |
 /// | ``Options/stability`` | the loss cannot happen: sealed, leased, or a snapshot |
@@ -64,7 +64,12 @@ public struct MappedFile: ~Copyable, Sendable {
 
   /// Maps an open file. The descriptor is duplicated; the caller's own stays the caller's.
   ///
-  /// - Parameter path: for error messages only.
+  /// - Parameters:
+  ///   - descriptor: open for reading.
+  ///   - offset: first byte, from the start of the file.
+  ///   - length: bytes; nil for all up to the end.
+  ///   - options: see ``Options``.
+  ///   - path: for error messages only.
   /// - Throws: as ``init(_:offset:length:options:)``.
   public init(
     descriptor: FileDescriptor, offset: Int64 = 0, length: Int? = nil, options: Options = .init(),

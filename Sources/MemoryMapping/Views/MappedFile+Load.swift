@@ -6,9 +6,9 @@ extension MappedFile {
   /// - Parameters:
   ///   - offset: in bytes from the start of the view; need not be aligned; any value is allowed.
   ///   - type: read in this machine's byte order.
-  ///   - check: see ``copy(_:into:check:)``. With the default, a value with a zero byte costs
+  ///   - check: see `copy(_:into:check:)`. With the default, a value with a zero byte costs
   ///     two system calls; give `.pages` where a cut inside a page need not be told from zeros.
-  /// - Throws: ``MappingError`` as ``copy(_:into:check:)``.
+  /// - Throws: ``MappingError`` as `copy(_:into:check:)`.
   /// - Complexity: O(1); some nanoseconds. For many values of one region, load from the span of a
   ///   guarded scope.
   @inlinable

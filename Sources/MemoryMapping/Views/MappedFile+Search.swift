@@ -5,7 +5,7 @@
 extension MappedFile {
   /// How many bytes equal `byte`: the number of lines of a text file, for LF.
   ///
-  /// - Throws: ``MappingError`` as ``withBytes(_:check:_:)``.
+  /// - Throws: ``MappingError`` as `withBytes(_:check:_:)`.
   /// - Complexity: O(n), by vectors; the speed of memory. C counterpart: what `wc -l` does.
   public borrowing func count(
     of byte: UInt8, check: FaultCheck = .size
@@ -15,7 +15,7 @@ extension MappedFile {
 
   /// Offset in the view of the first `byte` at `start` or after, or nil.
   ///
-  /// - Throws: ``MappingError`` as ``withBytes(_:check:_:)``.
+  /// - Throws: ``MappingError`` as `withBytes(_:check:_:)`.
   /// - Complexity: O(n). C counterpart: `memchr`.
   public borrowing func find(
     _ byte: UInt8, from start: Int = 0, check: FaultCheck = .size
@@ -26,7 +26,7 @@ extension MappedFile {
   /// Offset in the view of the first place at `start` or after where the bytes of `needle` stand,
   /// or nil.
   ///
-  /// - Throws: ``MappingError`` as ``withBytes(_:check:_:)``.
+  /// - Throws: ``MappingError`` as `withBytes(_:check:_:)`.
   /// - Complexity: O(n). C counterpart: `memmem`.
   public borrowing func find(
     _ needle: [UInt8], from start: Int = 0, check: FaultCheck = .size

@@ -48,7 +48,11 @@ public struct WindowedFile: ~Copyable, Sendable {
 
   /// Uses an open file. The descriptor is duplicated; the caller's own stays the caller's.
   ///
-  /// - Parameter path: for messages only.
+  /// - Parameters:
+  ///   - descriptor: open for reading.
+  ///   - windowSize: bytes, as for a path.
+  ///   - budget: bytes, as for a path.
+  ///   - path: for messages only.
   /// - Throws: as ``init(_:windowSize:budget:followsSymbolicLinks:)``.
   public init(
     descriptor: FileDescriptor, windowSize: Int? = nil, budget: Int? = nil, path: FilePath? = nil

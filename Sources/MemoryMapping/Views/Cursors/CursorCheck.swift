@@ -20,7 +20,7 @@ public protocol CursorCheck: ~Copyable {
 /// The check of cursors over a bare `RawSpan`: none.
 ///
 /// Either the bytes cannot be lost, or somebody else checks: inside
-/// ``MappedFile/withBytes(_:check:_:)`` the scope throws at its end.
+/// `MappedFile.withBytes(_:check:_:)` the scope throws at its end.
 public struct ScopeChecked: CursorCheck, BitwiseCopyable, Sendable {
   @inlinable internal init() {}
 

@@ -10,7 +10,7 @@
 /// ```
 ///
 /// Matches do not overlap: the search goes on behind each. A needle without bytes stands at each
-/// offset, the end included. A cursor over a ``MappedFile`` is made by ``MappedFile/matches(of:)``
+/// offset, the end included. A cursor over a ``MappedFile`` is made by `MappedFile.matches(of:)`
 /// and its `next()` throws.
 public struct MatchCursor<Check: CursorCheck & ~Copyable>: ~Copyable, ~Escapable {
   @usableFromInline internal let bytes: RawSpan
