@@ -83,6 +83,10 @@ let package = Package(
     .testTarget(
       name: "PagewiseToolTests", dependencies: ["_TestSupport", system],
       swiftSettings: testSettings),
+    // Misuse that the compiler must reject. The programs are compiled by the tests, not by the build.
+    .testTarget(
+      name: "RejectedProgramTests", dependencies: ["MemoryMapping", "_TestSupport", system],
+      exclude: ["Programs"], swiftSettings: testSettings),
   ],
   cLanguageStandard: .gnu11
 )

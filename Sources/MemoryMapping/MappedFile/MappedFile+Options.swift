@@ -15,7 +15,13 @@ extension MappedFile {
     /// Whether a core dump holds the pages.
     public var coreDump = CoreDump.include
     /// A name in /proc/PID/maps, where the kernel offers that; best effort.
-    public var name: String? = nil
+    public var name: String? {
+      get { nameBytes.map { String(decoding: $0, as: UTF8.self) } }
+      set { nameBytes = newValue.map { Array($0.utf8) } }
+    }
+    /// Not a String: the compiler (6.3) lets a noncopyable value that holds one be consumed while a span borrows it, and the
+    /// owner holds these options.
+    private var nameBytes: [UInt8]? = nil
     /// Make the address congruent to the file offset modulo this power of two, for instance 2 MiB so that one fault can map
     /// a whole large folio. Bytes; nil leaves the address to the kernel.
     public var alignment: Int? = nil
