@@ -56,4 +56,17 @@ pgw_proved_copy pgw_copy_proving(void *destination, const void *source, size_t c
   if (result.missing == 0 && count > 0) result.has_zero = memchr(destination, 0, count) != NULL;
   return result;
 }
+
+#define LOAD(name, type)                                         \
+  pgw_loaded name(const void *source) {                          \
+    type value = 0;                                              \
+    pgw_loaded result = {0, 0};                                  \
+    result.missing = pgw_copy_portable(&value, source, sizeof value); \
+    result.value = value;                                        \
+    return result;                                               \
+  }
+LOAD(pgw_load_checked_1, uint8_t)
+LOAD(pgw_load_checked_2, uint16_t)
+LOAD(pgw_load_checked_4, uint32_t)
+LOAD(pgw_load_checked_8, uint64_t)
 #endif

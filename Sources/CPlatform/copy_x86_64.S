@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
+// pgw_loaded pgw_load_checked_1, _2, _4, _8(const void *source /*rdi*/)
 // size_t pgw_copy_checked(void *destination /*rdi*/, const void *source /*rsi*/, size_t count /*rdx*/)
 // pgw_proved_copy pgw_copy_proving(the same): missing in rax, has_zero in rdx
 //
@@ -7,6 +8,8 @@
 // bytes not yet copied. So the fault handler needs only to set the program counter to a landing pad:
 //   [pgw_copy_begin, pgw_copy_string)  -> pgw_copy_landing         returns rdx
 //   [pgw_copy_string, pgw_copy_end)    -> pgw_copy_landing_string  returns rcx
+// The loads give the value in rax and what is missing in rdx:
+//   [pgw_load_begin, pgw_load_end)     -> pgw_load_landing         returns 0 and 1
 // Loads go forwards: a copy that sees the zeros behind a cut also meets the lost pages that follow.
 
 #if defined(__x86_64__)
@@ -23,6 +26,16 @@
     .p2align 6
     .globl NAME(pgw_copy_checked)
     .globl NAME(pgw_copy_proving)
+    .globl NAME(pgw_load_checked_1)
+    .globl NAME(pgw_load_checked_2)
+    .globl NAME(pgw_load_checked_4)
+    .globl NAME(pgw_load_checked_8)
+    .globl NAME(pgw_load_begin)
+    HIDDEN(pgw_load_begin)
+    .globl NAME(pgw_load_end)
+    HIDDEN(pgw_load_end)
+    .globl NAME(pgw_load_landing)
+    HIDDEN(pgw_load_landing)
     .globl NAME(pgw_copy_begin)
     HIDDEN(pgw_copy_begin)
     .globl NAME(pgw_copy_string)
@@ -38,6 +51,36 @@
     .type pgw_copy_proving, @function
 #endif
 
+    .p2align 6
+NAME(pgw_load_begin):
+NAME(pgw_load_checked_8):
+    .cfi_startproc
+    movq (%rdi), %rax
+    xorl %edx, %edx
+    retq
+    .p2align 4
+NAME(pgw_load_checked_4):
+    movl (%rdi), %eax
+    xorl %edx, %edx
+    retq
+    .p2align 4
+NAME(pgw_load_checked_2):
+    movzwl (%rdi), %eax
+    xorl %edx, %edx
+    retq
+    .p2align 4
+NAME(pgw_load_checked_1):
+    movzbl (%rdi), %eax
+    xorl %edx, %edx
+    retq
+NAME(pgw_load_end):
+NAME(pgw_load_landing):
+    xorl %eax, %eax
+    movl $1, %edx
+    retq
+    .cfi_endproc
+
+    .p2align 6
 // xmm2 gathers the smallest value of each byte lane; a zero in it at the end is a zero somewhere in the copy.
 NAME(pgw_copy_proving):
 NAME(pgw_copy_begin):

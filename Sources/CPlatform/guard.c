@@ -270,8 +270,13 @@ static bool land_copy(ucontext_t *context) {
   greg_t *counter = &context->uc_mcontext.gregs[REG_RIP];
 #endif
   uintptr_t at = (uintptr_t)*counter;
-  if (at < (uintptr_t)pgw_copy_begin || at >= (uintptr_t)pgw_copy_end) return false;
-  const char *landing = at < (uintptr_t)pgw_copy_string ? pgw_copy_landing : pgw_copy_landing_string;
+  const char *landing;
+  if (at >= (uintptr_t)pgw_copy_begin && at < (uintptr_t)pgw_copy_end)
+    landing = at < (uintptr_t)pgw_copy_string ? pgw_copy_landing : pgw_copy_landing_string;
+  else if (at >= (uintptr_t)pgw_load_begin && at < (uintptr_t)pgw_load_end)
+    landing = pgw_load_landing;
+  else
+    return false;
   *counter = (__typeof__(*counter))(uintptr_t)landing;
   return true;
 #else

@@ -36,6 +36,12 @@ import SystemPackage
   return sum
 }
 
+@inline(never) func sumRandomUnchecked(_ bytes: RawSpan, _ offsets: UnsafeBufferPointer<UInt32>) -> UInt64 {
+  var sum: UInt64 = 0
+  for offset in offsets { sum &+= bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: Int(offset), as: UInt64.self) }
+  return sum
+}
+
 @inline(never) func sumLoads(
   _ map: borrowing MappedFile, _ offsets: UnsafeBufferPointer<UInt32>, _ check: FaultCheck
 ) throws -> UInt64 {
@@ -98,6 +104,11 @@ func benchmarkScan(_ harness: Harness, _ place: borrowing Workplace) throws {
   }
   try offsets.withUnsafeBufferPointer { offsets in
     let count = Double(offsets.count)
+    try harness.pair("scan", "random UInt64, unchecked load in withBytes", units: count, goal: "1.05") {
+      try map.withBytes { sumRandomUnchecked($0, offsets) }
+    } baseline: {
+      base_random64(bytes, offsets.baseAddress, offsets.count)
+    }
     try harness.pair("scan", "random UInt64, checked subscript in withBytes", units: count, goal: "1.05") {
       try map.withBytes { sumRandom($0, offsets) }
     } baseline: {

@@ -29,4 +29,16 @@ typedef struct pgw_proved_copy {
 /// are the file's own. For short copies: it has no string move.
 pgw_proved_copy pgw_copy_proving(void *destination, const void *source, size_t count);
 
+/// What a checked load tells.
+typedef struct pgw_loaded {
+  uint64_t value;    ///< the bytes as they lie, in the low end of the word
+  uint64_t missing;  ///< not 0 when they could not be had
+} pgw_loaded;
+
+/// Checked copies of one size into a register, unaligned. As pgw_copy_checked in everything else.
+pgw_loaded pgw_load_checked_1(const void *source) __attribute__((pure));
+pgw_loaded pgw_load_checked_2(const void *source) __attribute__((pure));
+pgw_loaded pgw_load_checked_4(const void *source) __attribute__((pure));
+pgw_loaded pgw_load_checked_8(const void *source) __attribute__((pure));
+
 #endif

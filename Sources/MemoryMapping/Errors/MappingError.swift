@@ -52,34 +52,35 @@ extension MappingError {
   public struct Operation: Sendable, Hashable, CustomStringConvertible {
     /// The verb as it stands in messages, for example `map`.
     public let name: String
-    public init(_ name: String) { self.name = name }
+    @inlinable public init(_ name: String) { self.name = name }
     public var description: String { name }
 
-    public static let open = Operation("open")
-    public static let stat = Operation("stat")
-    public static let map = Operation("map")
-    public static let unmap = Operation("unmap")
-    public static let read = Operation("read")
-    public static let copy = Operation("copy")
-    public static let load = Operation("load")
-    public static let advise = Operation("advise")
-    public static let prefault = Operation("prefault")
-    public static let lock = Operation("lock")
-    public static let unlock = Operation("unlock")
-    public static let protect = Operation("protect")
-    public static let probe = Operation("probe")
-    public static let residency = Operation("ask residency of")
-    public static let recover = Operation("recover")
-    public static let close = Operation("close")
-    public static let lease = Operation("lease")
-    public static let seal = Operation("seal")
-    public static let snapshot = Operation("take a snapshot of")
-    public static let reserve = Operation("reserve address space for")
-    public static let resize = Operation("resize")
-    public static let write = Operation("write")
-    public static let iterate = Operation("iterate over")
-    public static let guardInstall = Operation("install the fault guard for")
-    public static let calibrate = Operation("calibrate")
+    // Computed, so that a fast path does not ask whether a global was made.
+    @inlinable public static var open: Operation { Operation("open") }
+    @inlinable public static var stat: Operation { Operation("stat") }
+    @inlinable public static var map: Operation { Operation("map") }
+    @inlinable public static var unmap: Operation { Operation("unmap") }
+    @inlinable public static var read: Operation { Operation("read") }
+    @inlinable public static var copy: Operation { Operation("copy") }
+    @inlinable public static var load: Operation { Operation("load") }
+    @inlinable public static var advise: Operation { Operation("advise") }
+    @inlinable public static var prefault: Operation { Operation("prefault") }
+    @inlinable public static var lock: Operation { Operation("lock") }
+    @inlinable public static var unlock: Operation { Operation("unlock") }
+    @inlinable public static var protect: Operation { Operation("protect") }
+    @inlinable public static var probe: Operation { Operation("probe") }
+    @inlinable public static var residency: Operation { Operation("ask residency of") }
+    @inlinable public static var recover: Operation { Operation("recover") }
+    @inlinable public static var close: Operation { Operation("close") }
+    @inlinable public static var lease: Operation { Operation("lease") }
+    @inlinable public static var seal: Operation { Operation("seal") }
+    @inlinable public static var snapshot: Operation { Operation("take a snapshot of") }
+    @inlinable public static var reserve: Operation { Operation("reserve address space for") }
+    @inlinable public static var resize: Operation { Operation("resize") }
+    @inlinable public static var write: Operation { Operation("write") }
+    @inlinable public static var iterate: Operation { Operation("iterate over") }
+    @inlinable public static var guardInstall: Operation { Operation("install the fault guard for") }
+    @inlinable public static var calibrate: Operation { Operation("calibrate") }
   }
 }
 

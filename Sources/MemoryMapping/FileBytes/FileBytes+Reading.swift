@@ -52,6 +52,18 @@ extension FileBytes {
     at offset: Int64, as type: T.Type = T.self
   ) throws(MappingError) -> T {
     if !T._isPrimitiveLayout { VerifiedLayouts.require(type) }
+    if offset >= 0, offset <= size &- Int64(MemoryLayout<T>.size) {
+      if let whole = unsafe whole { return unsafe whole.loadUnaligned(fromByteOffset: Int(offset), as: type) }
+      if let value = late.load(Int(offset), as: type, options.check) { return value }
+    }
+    return try loadSlowly(at: offset, as: type)
+  }
+
+  /// By a read, or with a question to the kernel, or out of bounds.
+  @inline(never) @usableFromInline
+  internal borrowing func loadSlowly<T: FixedLayout>(
+    at offset: Int64, as type: T.Type
+  ) throws(MappingError) -> T {
     var failure: MappingError? = nil
     let size = MemoryLayout<T>.size
     let value: T = unsafe withUnsafeTemporaryAllocation(
@@ -69,8 +81,7 @@ extension FileBytes {
   }
 
   /// All of `destination` or an error.
-  @usableFromInline
-  internal borrowing func copyExactly(
+  private borrowing func copyExactly(
     at offset: Int64, into destination: UnsafeMutableRawBufferPointer
   ) throws(MappingError) {
     let got = unsafe try copy(at: offset, into: destination)
@@ -160,7 +171,7 @@ extension FileBytes {
     }
     try buffer.reserve(length, path: path)
     if let base = unsafe buffer.base { unsafe try readFully(0, length, base) }
-    isBuffered = true
+    unsafe whole = UnsafeRawPointer(buffer.base)
   }
 
   @inline(never)

@@ -33,16 +33,19 @@ public struct FileBytes: ~Copyable, @unchecked Sendable {
 
   internal let owned: OwnedDescriptor
   /// Bytes at the time of opening; what is beyond is not read, what is missing is an error.
-  internal let size: Int64
+  @usableFromInline internal let size: Int64
   /// For what cannot be mapped or read at an offset; nil for files.
   internal let stream: StreamSource?
   internal var facts: FileFacts
   internal var plan: Plan
   /// The whole content, or the last piece.
   internal var buffer: ReadBuffer
-  /// True once `buffer` holds the whole content.
-  internal var isBuffered: Bool
-  internal let late: LateMapping
+  /// Where the whole content begins once `buffer` holds it, which it then does to the end.
+  /// Spelled out, because `?` would give it a default value, and the initializers assign `self` as one.
+  @usableFromInline internal var whole: Optional<UnsafeRawPointer>
+  @usableFromInline internal let late: LateMapping
+
+  internal var isBuffered: Bool { unsafe whole != nil }
 
   internal var descriptor: CInt { owned.number }
 
@@ -123,7 +126,7 @@ public struct FileBytes: ~Copyable, @unchecked Sendable {
     self.owned = owned
     self.late = LateMapping(reviewAt: .max)
     self.buffer = ReadBuffer()
-    self.isBuffered = false
+    unsafe self.whole = nil
     self.stream = stream
     self.facts = facts
     self.plan = plan

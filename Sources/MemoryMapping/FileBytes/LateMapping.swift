@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CPlatform
-internal import Synchronization
+public import Synchronization
 internal import SystemPackage
 
 /// A mapping that several readers can find: the owner's box.
@@ -14,13 +14,14 @@ internal final class MappingBox: Sendable {
 ///
 /// Published once, never taken back before the owner ends. Readers that come too early just read another way.
 @safe
+@usableFromInline
 internal struct LateMapping: ~Copyable, @unchecked Sendable {
   /// The address of an owned ``MappingBox``, or 0.
   private let box = Atomic<UInt>(0)
   /// The address of the first mapped byte, or 0; stored after ``flag``, so that who sees it sees the flag.
-  private let start = Atomic<UInt>(0)
+  @usableFromInline internal let start = Atomic<UInt>(0)
   /// The address of the mapping's fault mark.
-  private let flag = Atomic<UInt>(0)
+  @usableFromInline internal let flag = Atomic<UInt>(0)
   /// The number of single reads at which to look again whether mapping pays.
   internal let reviewAt: Atomic<Int>
   /// Single reads so far. Counted without a lock: a lost count delays the switch by one read.
@@ -50,6 +51,15 @@ internal struct LateMapping: ~Copyable, @unchecked Sendable {
     guard count <= MappedFile.scanLimit else { return false }
     let copied = unsafe pgw_copy_proving(target, base + offset, count)
     return copied.missing == 0 && copied.has_zero == 0 && !mark.isRaised
+  }
+
+  /// The same for a value.
+  @inlinable @inline(__always)
+  internal func load<T: FixedLayout>(_ offset: Int, as type: T.Type, _ check: FaultCheck) -> T? {
+    guard let base = unsafe UnsafeRawPointer(bitPattern: start.load(ordering: .acquiring)),
+      let word = unsafe UnsafePointer<Atomic<UInt32>>(bitPattern: flag.load(ordering: .relaxed))
+    else { return nil }
+    return unsafe checkedLoad(base + offset, as: type, check, FaultFlag(word: word))
   }
 
   /// The mapping, if there is one. Acquire pairs with the release in ``publish(_:)``.

@@ -21,6 +21,18 @@ extension MappedFile {
       throw loadRangeError(offset, size)
     }
     if !T._isPrimitiveLayout { VerifiedLayouts.require(type) }
+    if let value = unsafe checkedLoad(UnsafeRawPointer(viewStart + offset), as: type, check, range.flag) {
+      return value
+    }
+    return try loadSlowly(offset, as: type, check)
+  }
+
+  /// The cases that need a system call, see ``copySlowly``.
+  @inline(never) @usableFromInline
+  internal borrowing func loadSlowly<T: FixedLayout>(
+    _ offset: Int, as type: T.Type, _ check: FaultCheck
+  ) throws(MappingError) -> T {
+    let size = MemoryLayout<T>.size
     // Typed throws do not pass through the closure, so the error is carried out by hand.
     var failure: MappingError? = nil
     let value: T = unsafe withUnsafeTemporaryAllocation(
@@ -28,13 +40,12 @@ extension MappedFile {
     ) { buffer in
       let target = unsafe buffer.baseAddress.unsafelyUnwrapped
       do throws(MappingError) {
-        try unsafe copyChecked(offset, size, target, check, .load)
+        try unsafe copySlowly(offset, size, target, check, .load)
       } catch {
         failure = error
         unsafe target.initializeMemory(as: UInt8.self, repeating: 0, count: size)
       }
-      // Right because the copy, or the zeros, filled all of it, and any bytes are a value of a
-      // fixed layout.
+      // Right because the copy, or the zeros, filled all of it, and any bytes are a value of a fixed layout.
       return unsafe target.load(as: T.self)
     }
     if let failure { throw failure }

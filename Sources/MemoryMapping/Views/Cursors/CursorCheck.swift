@@ -10,7 +10,11 @@ public protocol CursorCheck: ~Copyable {
   /// What a step can throw: `Never` where nothing can be lost.
   associatedtype Failure: Error
 
-  /// Called once per step, after the step has read its bytes and before it hands them out.
+  /// The mark that each step looks at, after it has read its bytes and before it hands them out; nil where nothing can be
+  /// lost. Asked once, so that a step costs a load and no call.
+  var stepFlag: FaultFlag? { get }
+
+  /// Called when the mark is raised. Throws.
   func checkStep() throws(Failure)
 
   /// Called once, when nothing is left.
@@ -25,6 +29,9 @@ public struct ScopeChecked: CursorCheck, BitwiseCopyable, Sendable {
   @inlinable internal init() {}
 
   @inlinable @inline(__always)
+  public var stepFlag: FaultFlag? { nil }
+
+  @inlinable @inline(__always)
   public func checkStep() {}
 
   @inlinable @inline(__always)
@@ -36,14 +43,23 @@ public struct ScopeChecked: CursorCheck, BitwiseCopyable, Sendable {
 @usableFromInline
 internal struct StepCheck<Check: CursorCheck & ~Copyable>: ~Copyable {
   @usableFromInline internal let check: Check
+  @usableFromInline internal let flag: FaultFlag?
   @usableFromInline internal var isOver = false
 
   @inlinable
-  internal init(_ check: consuming Check) { self.check = check }
+  internal init(_ check: consuming Check) {
+    flag = check.stepFlag
+    self.check = check
+  }
 
   /// For a step that found something. After an error the cursor must go to its end.
   @inlinable @inline(__always)
   internal mutating func step() throws(Check.Failure) {
+    if let flag, flag.isRaised { try fail() }
+  }
+
+  @inline(never) @usableFromInline
+  internal mutating func fail() throws(Check.Failure) {
     do throws(Check.Failure) { try check.checkStep() } catch {
       isOver = true
       throw error

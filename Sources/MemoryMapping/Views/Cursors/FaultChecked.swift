@@ -34,7 +34,8 @@ public struct FaultChecked: CursorCheck, ~Copyable, Sendable {
     provesSize = map.options.stability != .snapshot && map.range.descriptor >= 0 && map.count > 0
   }
 
-  @inlinable @inline(__always)
+  public var stepFlag: FaultFlag? { flag }
+
   public func checkStep() throws(MappingError) {
     if flag.isRaised { throw error(.iterate) }
   }
