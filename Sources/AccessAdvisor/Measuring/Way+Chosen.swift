@@ -55,12 +55,30 @@ extension Subject {
     } catch {
       throw (error as? MappingError) ?? MappingError(.other, operation: .read, path: path)
     }
-    return Way.Outcome(checksum: isSynthetic ? 0 : sum.value)
+    return Way.Outcome(checksum: isSynthetic ? nil : sum.value)
+  }
+
+  /// Whether the places are looked at through `withBytes`, and not by one `load` or `copy` each.
+  internal func usesScope(_ access: Access, _ strategy: FileBytes.Strategy) -> Bool {
+    guard !access.isPass, access.count > Access.few else { return false }
+    return strategy == .map || strategy == .mapPopulate || size <= Access.smallFile
   }
 
   private func places(
     _ file: inout FileBytes, _ access: Access, _ seed: UInt64
   ) throws(MappingError) -> Way.Outcome {
+    // Many places are looked at in one scope, as a program would do it, and as the fixed strategies do.
+    if usesScope(access, file.decision.strategy) {
+      let sum: UInt64
+      do {
+        sum = try file.withBytes { span in
+          unsafe span.withUnsafeBytes { bytes in unsafe fold(bytes, access, seed) }
+        }
+      } catch {
+        throw (error as? MappingError) ?? MappingError(.other, operation: .read, path: path)
+      }
+      return Way.Outcome(checksum: sum)
+    }
     var sum = Checksum()
     var single: UInt64 = 0
     if access.readSize == 1 {

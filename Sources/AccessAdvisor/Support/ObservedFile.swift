@@ -124,7 +124,9 @@ extension MappingError {
       case .noSuchAddressOrDevice, .operationNotSupportedByDevice: .unsupportedFileType
       default: .other
       }
-    return MappingError(code, operation: operation, errno: reason, path: path, offset: offset, length: length)
+    let detail: MappingError.Detail? = code == .symbolicLink ? .note("links that lead to each other, or too many") : nil
+    return MappingError(
+      code, operation: operation, errno: reason, path: path, offset: offset, length: length, detail: detail)
   }
 
   private static var currentErrno: Errno {
