@@ -38,7 +38,8 @@ internal struct Advice {
     let state = isCold ? "from the device" : "in memory"
     let first: String
     if gain >= clearly {
-      first = choice.isMapping
+      first =
+        choice.isMapping
         ? "Map it: \(choice.call) is \(times(gain)) faster than reading for a whole pass \(state)"
         : "Read it: \(choice.call) is \(times(gain)) faster than mapping for a whole pass \(state)"
     } else {

@@ -60,7 +60,10 @@ extension FileDescription {
     if unsafe pgw_find_writer(stat.device, stat.inode, writerSearchBudget, &found) == 1 {
       let name = unsafe withUnsafeBytes(of: found.name) { bytes in
         // A process names itself as it likes; its name must not steer a terminal.
-        String(unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self).unicodeScalars.map { Character($0.isShown ? $0 : "?") })
+        String(
+          unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self).unicodeScalars.map {
+            Character($0.isShown ? $0 : "?")
+          })
       }
       return .present(process: found.process, name: name)
     }
@@ -129,7 +132,8 @@ extension FileDescription {
           code: .dirty,
           sentence: dirtyPages == 1
             ? "One of its pages waits for write-back: it cannot be evicted before."
-            : "\(Access.grouped(Int(clamping: dirtyPages))) of its pages wait for write-back: they cannot be evicted before.")
+            : "\(Access.grouped(Int(clamping: dirtyPages))) of its pages wait for write-back: they cannot be evicted before."
+        )
       )
     }
     if !facts.isResidencyPermitted {

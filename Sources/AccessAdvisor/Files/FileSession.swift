@@ -58,7 +58,8 @@ internal struct FileSession {
     }
     let rows =
       subject.isSynthetic
-      ? [Access(kind: .wholeOnce, count: 1, readSize: 0)] : Access.rows(size: subject.size, isCold: options.isCold, manyCold: manyCold)
+      ? [Access(kind: .wholeOnce, count: 1, readSize: 0)]
+      : Access.rows(size: subject.size, isCold: options.isCold, manyCold: manyCold)
     var results: [AccessResult] = []
     for (index, access) in rows.enumerated() {
       if isCancelled() {
