@@ -38,7 +38,8 @@ extension Subject {
 
   private func pass(_ file: inout FileBytes, _ access: Access) throws(MappingError) -> Way.Outcome {
     var sum = Checksum()
-    let window = isSampled ? self.window : Int64.max
+    // A file that grows is measured as far as it reached at the start, as by the other strategies.
+    let window = isSynthetic ? Int64.max : self.window
     let pieceSize = access.kind == .sequential ? Access.recordSize : Self.streamPiece
     do {
       try file.forEachChunk(of: pieceSize) { span, offset in
