@@ -16,7 +16,7 @@ import _TestSupport
   /// What has to stand in the table of a file of this size.
   static let rows: [(size: Int64, kinds: [Access.Kind])] = [
     (1, small), (4095, small), (4096, small), (4097, medium), (64 << 10, medium), (64 << 10 + 1, medium.dropLast()),
-    (1 << 20 + 3, medium.dropLast()),
+    (1 << 20 - 3, medium.dropLast()),
   ]
 
   @Test func `every access pattern is measured by every strategy that can serve it`() throws {

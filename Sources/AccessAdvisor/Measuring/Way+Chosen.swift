@@ -72,7 +72,8 @@ extension Subject {
     if usesScope(access, file.decision.strategy) {
       let sum: UInt64
       do {
-        sum = try file.withBytes { span in
+        // Bounds of their own: the file may have become shorter since its size was asked.
+        sum = try file.withBytes(0..<scatterRange) { span in
           unsafe span.withUnsafeBytes { bytes in unsafe fold(bytes, access, seed) }
         }
       } catch {
