@@ -78,7 +78,8 @@ let package = Package(
       dependencies: ["MemoryMapping", "CPlatform", "_TestSupport", "_CTestSupport", system],
       swiftSettings: testSettings),
     .testTarget(
-      name: "AccessAdvisorTests", dependencies: ["AccessAdvisor", "MemoryMapping", "_TestSupport", "_CTestSupport", system],
+      name: "AccessAdvisorTests",
+      dependencies: ["AccessAdvisor", "MemoryMapping", "_TestSupport", "_CTestSupport", system],
       swiftSettings: testSettings),
     // The tool is started as a child: the dependency builds it beside the tests.
     .testTarget(

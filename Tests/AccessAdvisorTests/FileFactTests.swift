@@ -100,7 +100,8 @@ import _TestSupport
     let folder = try TemporaryDirectory()
     withEvery("parts", in: Self.holes) { row in
       let path = folder.appending("f")
-      let file = try PatternFile(path, size: 64 * 4096, windows: row.data.map { $0.lowerBound * 4096..<$0.upperBound * 4096 })
+      let file = try PatternFile(
+        path, size: 64 * 4096, windows: row.data.map { $0.lowerBound * 4096..<$0.upperBound * 4096 })
       guard fsync(file.descriptor.rawValue) == 0 else { throw Errno(rawValue: errno) }
       let report = try advise(path)
       check(report.file.holes?.count == row.count, "\(String(describing: report.file.holes))")
