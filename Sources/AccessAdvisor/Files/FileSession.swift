@@ -96,11 +96,7 @@ internal struct FileSession {
       // A file that became shorter explains whatever else was seen.
       if let shrunk = try subject.shrunk(file) { throw shrunk }
       switch error {
-      case .mapping(let error) where error.code == .notFound:
-        throw MappingError(
-          .changed, operation: .init("measure"), path: subject.path,
-          detail: .note("it was removed or renamed meanwhile"))
-      case .mapping(let error): throw error
+      case .mapping(let error): throw error.whileMeasuring
       case .disagreement:
         throw MappingError(
           .changed, operation: .init("measure"), path: subject.path,

@@ -104,7 +104,7 @@ internal struct ClassSession {
       return AccessResult(files: subjects.count, ways: ways, series: series, scale: scale, decision: probe.decision)
     } catch {
       switch error {
-      case .mapping(let error): throw error
+      case .mapping(let error): throw error.whileMeasuring
       case .disagreement:
         throw MappingError(
           .changed, operation: .init("measure"), path: subjects[0].path,
