@@ -16,7 +16,8 @@ import _TestSupport
   @Test func `an interrupted run prints what it has, and ends with 130`() throws {
     guard Self.hasTimeout() else { return }
     let tool = try Tool()
-    let path = try tool.folder.file("f", PatternFile.bytes(0..<300_000))
+    let path = tool.folder.appending("f")
+    _ = try PatternFile(path, size: 32 << 20, windows: [0..<4096])
     let arguments = ["advise", "--seconds", "600", path.string, path.string]
     let result = try withWatchdog("interrupt") { try tool.run(arguments, shell: Self.interrupt, seconds: 30) }
     #expect(result.status == 130)
