@@ -78,10 +78,12 @@ let package = Package(
       dependencies: ["MemoryMapping", "CPlatform", "_TestSupport", "_CTestSupport", system],
       swiftSettings: testSettings),
     .testTarget(
-      name: "AccessAdvisorTests", dependencies: ["AccessAdvisor", "_TestSupport", system],
+      name: "AccessAdvisorTests",
+      dependencies: ["AccessAdvisor", "MemoryMapping", "_TestSupport", "_CTestSupport", system],
       swiftSettings: testSettings),
+    // The tool is started as a child: the dependency builds it beside the tests.
     .testTarget(
-      name: "PagewiseToolTests", dependencies: ["_TestSupport", system],
+      name: "PagewiseToolTests", dependencies: ["pagewise", "_TestSupport", "_CTestSupport", system],
       swiftSettings: testSettings),
     // Misuse that the compiler must reject. The programs are compiled by the tests, not by the build.
     .testTarget(

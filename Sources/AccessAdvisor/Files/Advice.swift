@@ -4,7 +4,8 @@ internal import MemoryMapping
 
 /// Turns a report's numbers into one sentence with the call to use.
 ///
-/// Two ways that differ by less than a tenth count as equal: the machine's noise is of that size.
+/// Each factor is that of the call which is named, as it was measured, against the best of the other kind. Two ways that
+/// differ by less than a tenth count as equal: the machine's noise is of that size.
 internal struct Advice {
   internal let sentence: String
 
@@ -14,74 +15,89 @@ internal struct Advice {
     sentence = Self.sentence(file, results, isCold)
   }
 
+  /// A call and its time.
+  private struct Choice {
+    let call: String
+    let nanoseconds: Double
+    let isMapping: Bool
+  }
+
   private static func sentence(_ file: FileDescription, _ results: [AccessResult], _ isCold: Bool) -> String {
     if file.hazards.contains(where: { $0.code == .synthetic }) {
       return "Read it: FileBytes(path, access: .onceWhole). It cannot be mapped."
     }
     if file.facts.size == 0 { return "It is empty: every call works and costs no more than opening it." }
-    guard let whole = results.first(where: { $0.access.kind == .wholeOnce }), let gain = advantage(of: whole)
+    guard let whole = results.first(where: { $0.access.kind == .wholeOnce }), let choice = choice(whole),
+      let gain = gain(choice, whole)
     else { return "Nothing was measured, so there is no advice." }
 
     if let fileSystem = file.facts.fileSystem, fileSystem.prefersReading {
-      return
-        "Read it: FileBytes(path, access: .onceWhole). On \(fileSystem.name) a mapping was \(words(gain)) now, but it "
-        + "can be slow and can lose pages."
+      return "Read it: FileBytes(path, access: .onceWhole). On \(fileSystem.name) a mapping can be slow and can lose "
+        + "pages, whatever the table says."
     }
     let state = isCold ? "from the device" : "in memory"
-    var parts: [String] = []
+    let first: String
     if gain >= clearly {
-      let isLoaded = whole.best?.strategy == .mapPopulate && lead(whole) >= clearly
-      let call = isLoaded ? "MappedFile(path, options:) with populate = true" : "MappedFile(path).withBytes { … }"
-      parts.append("Map it: \(call) is \(times(gain)) faster than reading for a whole pass \(state)")
-    } else if 1 / gain >= clearly {
-      parts.append(
-        "Read it: FileBytes(path, access: .onceWhole).forEachChunk { … } is \(times(1 / gain)) faster than "
-          + "mapping for a whole pass \(state)")
+      first =
+        choice.isMapping
+        ? "Map it: \(choice.call) is \(times(gain)) faster than reading for a whole pass \(state)"
+        : "Read it: \(choice.call) is \(times(gain)) faster than mapping for a whole pass \(state)"
     } else {
-      parts.append(
-        "Map or read: a whole pass \(state) costs the same, and FileBytes(path, access: .onceWhole) takes care of it")
+      first = "Map or read: a whole pass \(state) costs about the same; \(choice.call) will do"
     }
-    parts += exceptions(results, isMapping: gain >= clearly)
-    return parts.joined(separator: "; ") + "."
+    let usual = gain >= clearly ? choice.isMapping : nil
+    return ([first] + exception(results, usual: usual)).joined(separator: "; ") + "."
   }
 
-  /// Scattered reads where the other way wins, by the widest margin.
-  private static func exceptions(_ results: [AccessResult], isMapping: Bool) -> [String] {
-    let scattered: [(row: AccessResult, gain: Double)] = results.compactMap { row in
-      guard !row.access.isPass, let gain = advantage(of: row) else { return nil }
-      return (row, gain)
+  /// The scattered reads where another way than the usual one wins by the widest margin.
+  private static func exception(_ results: [AccessResult], usual: Bool?) -> [String] {
+    var widest: (row: AccessResult, choice: Choice, gain: Double)? = nil
+    for row in results where !row.access.isPass {
+      guard let choice = choice(row), choice.isMapping != usual, let gain = gain(choice, row), gain >= clearly,
+        gain > widest?.gain ?? 0
+      else { continue }
+      widest = (row, choice, gain)
     }
-    if isMapping {
-      guard let widest = scattered.min(by: { $0.gain < $1.gain }), 1 / widest.gain >= clearly else { return [] }
-      let call = "FileBytes(path, access: \(widest.row.access.patternSource))"
-      return ["for \(count(widest.row)) use \(call), which reads them \(times(1 / widest.gain)) faster"]
-    }
-    guard let widest = scattered.max(by: { $0.gain < $1.gain }), widest.gain >= clearly else { return [] }
+    guard let widest else { return [] }
     return [
-      "for \(count(widest.row)) map it: MappedFile(path).withBytes { … } is \(times(widest.gain)) faster than reading each"
+      "for \(widest.row.access.words) take \(widest.choice.call), \(times(widest.gain)) faster than "
+        + (widest.choice.isMapping ? "reading" : "mapping")
     ]
   }
 
-  private static func count(_ row: AccessResult) -> String {
-    row.access.count <= Access.few ? "a dozen scattered reads or fewer" : "many scattered reads"
+  /// The call to use for a row: of the kind that the fastest strategy is of.
+  private static func choice(_ row: AccessResult) -> Choice? {
+    guard let best = row.best, best.medianNanoseconds > 0 else { return nil }
+    let limit = Double(best.medianNanoseconds) * clearly
+    if isMapping(best.strategy) {
+      if let plain = row.cell(.map), Double(plain.medianNanoseconds) <= limit {
+        return Choice(
+          call: "MappedFile(path).withBytes { … }", nanoseconds: Double(plain.medianNanoseconds), isMapping: true)
+      }
+      return Choice(
+        call: "MappedFile(path, options:) with populate = true", nanoseconds: Double(best.medianNanoseconds),
+        isMapping: true)
+    }
+    let opening = "FileBytes(path, access: \(row.access.patternSource)"
+    if let chosen = row.chosen, !isMapping(chosen.strategy) {
+      let pass = row.access.isPass ? ".forEachChunk { … }" : ""
+      return Choice(
+        call: opening + ")" + pass, nanoseconds: Double(chosen.medianNanoseconds), isMapping: false)
+    }
+    // The library would map it here: reading must be asked for.
+    return Choice(
+      call: opening + ", options:) with strategy = .\(best.strategy.rawValue)",
+      nanoseconds: Double(best.medianNanoseconds), isMapping: false)
   }
 
-  /// Time of the best reading divided by time of the best mapping.
-  private static func advantage(of row: AccessResult) -> Double? {
-    guard let mapped = row.bestMapped, let read = row.bestRead, mapped.medianNanoseconds > 0, read.medianNanoseconds > 0
-    else { return nil }
-    return Double(read.medianNanoseconds) / Double(mapped.medianNanoseconds)
+  private static func isMapping(_ strategy: FileBytes.Strategy) -> Bool {
+    strategy == .map || strategy == .mapPopulate
   }
 
-  /// How far loading ahead is in front of plain mapping.
-  private static func lead(_ row: AccessResult) -> Double {
-    guard let plain = row.cell(.map), let loaded = row.cell(.mapPopulate), loaded.medianNanoseconds > 0
-    else { return 1 }
-    return Double(plain.medianNanoseconds) / Double(loaded.medianNanoseconds)
-  }
-
-  private static func words(_ gain: Double) -> String {
-    gain >= clearly ? "\(times(gain)) faster" : 1 / gain >= clearly ? "\(times(1 / gain)) slower" : "no faster"
+  /// Time of the best of the other kind divided by the choice's time.
+  private static func gain(_ choice: Choice, _ row: AccessResult) -> Double? {
+    guard let other = choice.isMapping ? row.bestRead : row.bestMapped, choice.nanoseconds > 0 else { return nil }
+    return Double(other.medianNanoseconds) / choice.nanoseconds
   }
 
   /// A factor with two digits.

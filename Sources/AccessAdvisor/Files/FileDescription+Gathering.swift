@@ -59,7 +59,11 @@ extension FileDescription {
     var found = pgw_writer()
     if unsafe pgw_find_writer(stat.device, stat.inode, writerSearchBudget, &found) == 1 {
       let name = unsafe withUnsafeBytes(of: found.name) { bytes in
-        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        // A process names itself as it likes; its name must not steer a terminal.
+        String(
+          unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self).unicodeScalars.map {
+            Character($0.isShown ? $0 : "?")
+          })
       }
       return .present(process: found.process, name: name)
     }
@@ -124,7 +128,12 @@ extension FileDescription {
     }
     if let dirtyPages, dirtyPages > 0 {
       found.append(
-        Hazard(code: .dirty, sentence: "\(dirtyPages) of its pages wait for write-back: they cannot be evicted before.")
+        Hazard(
+          code: .dirty,
+          sentence: dirtyPages == 1
+            ? "One of its pages waits for write-back: it cannot be evicted before."
+            : "\(Access.grouped(Int(clamping: dirtyPages))) of its pages wait for write-back: they cannot be evicted before."
+        )
       )
     }
     if !facts.isResidencyPermitted {
@@ -136,5 +145,15 @@ extension FileDescription {
         Hazard(code: .memory, sentence: "It is larger than the free memory: a pass over it pushes other files out."))
     }
     return found
+  }
+}
+
+extension Unicode.Scalar {
+  /// Neither a control nor a mark that turns or hides text.
+  fileprivate var isShown: Bool {
+    switch properties.generalCategory {
+    case .control, .format, .lineSeparator, .paragraphSeparator, .unassigned, .privateUse: false
+    default: true
+    }
   }
 }

@@ -21,6 +21,7 @@ internal struct FileSession {
   internal let isCancelled: () -> Bool
   private let log = EvictionLog()
   private var wasCancelled = false
+  private var manyCold = Access.mostCold
 
   internal init(subject: Subject, options: FileAdvisor.Options, start: UInt64, isCancelled: @escaping () -> Bool) {
     self.subject = subject
@@ -48,13 +49,17 @@ internal struct FileSession {
       progress(0, "first look")
       subject.window = try trialPass(file, limit: budget / 8)
       // What a fault maps shows only once the file is in memory.
-      if !options.isCold, let warm = try? FileFacts(asking: file.descriptor), warm.size == subject.size {
+      if options.isCold {
+        subject.scattersEverywhere = true
+        manyCold = try countOfColdPlaces(file, budget: budget)
+      } else if let warm = try? FileFacts(asking: file.descriptor), warm.size == subject.size {
         subject.facts = warm
       }
     }
     let rows =
       subject.isSynthetic
-      ? [Access(kind: .wholeOnce, count: 1, readSize: 0)] : Access.rows(size: subject.size, isCold: options.isCold)
+      ? [Access(kind: .wholeOnce, count: 1, readSize: 0)]
+      : Access.rows(size: subject.size, isCold: options.isCold, manyCold: manyCold)
     var results: [AccessResult] = []
     for (index, access) in rows.enumerated() {
       if isCancelled() {
@@ -91,7 +96,7 @@ internal struct FileSession {
       // A file that became shorter explains whatever else was seen.
       if let shrunk = try subject.shrunk(file) { throw shrunk }
       switch error {
-      case .mapping(let error): throw error
+      case .mapping(let error): throw error.whileMeasuring
       case .disagreement:
         throw MappingError(
           .changed, operation: .init("measure"), path: subject.path,
@@ -126,6 +131,25 @@ internal struct FileSession {
     return at
   }
 
+  /// How many cold places can be read in the time for a row, by the time that a few take.
+  private func countOfColdPlaces(_ file: borrowing ObservedFile, budget: UInt64) throws(MappingError) -> Int {
+    evict(file.number, subject.size, log)
+    var places = RandomPlaces(seed: options.seed)
+    var byte: UInt8 = 0
+    let tries = 8
+    let begin = pgw_now_ns()
+    for _ in 0..<tries {
+      do throws(MappingError) {
+        unsafe try file.read(places.next(below: subject.size), into: &byte, count: 1, path: subject.path)
+      } catch {
+        throw try subject.shrunk(file) ?? error
+      }
+    }
+    let each = max(1, (pgw_now_ns() - begin) / UInt64(tries))
+    // Two such rows of six, five ways, two rounds.
+    return Int(min(max(budget / 60 / each, UInt64(Access.leastCold)), UInt64(Access.mostCold)))
+  }
+
   /// Looks whether the file is still the one that was measured.
   internal func finish(
     _ file: borrowing ObservedFile, hazards: inout [Hazard]
@@ -138,7 +162,7 @@ internal struct FileSession {
           Hazard(
             code: .growing,
             sentence:
-              "It grew by \(now.size - subject.size) bytes while it was measured: a mapping covers what was there "
+              "It grew by \(Access.grouped(Int(clamping: now.size - subject.size))) bytes while it was measured: a mapping covers what was there "
               + "when it was made."))
       } else if now.modified != subject.identity.modified {
         hazards.append(
@@ -154,7 +178,7 @@ internal struct FileSession {
         Hazard(
           code: .notEvicted,
           sentence:
-            "Up to \(log.eviction.pagesThatStayed ?? 0) pages stayed in memory: they are dirty, or others map them. "
+            "Up to \(Access.grouped(Int(clamping: log.eviction.pagesThatStayed ?? 0))) pages stayed in memory: they are dirty, or others map them. "
             + "Cold times are too good."))
     }
     return FileReport.Measuring(

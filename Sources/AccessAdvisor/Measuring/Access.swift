@@ -57,15 +57,20 @@ public struct Access: Sendable, Hashable {
   /// Up to this size a file counts as small.
   internal static let smallFile: Int64 = 64 << 10
   internal static let few = 12
+  /// Cold places of a row with many: fewer on devices that take long for each.
+  internal static let mostCold = 500
+  internal static let leastCold = 50
 
   /// The rows that make sense for a file of `size` bytes.
-  internal static func rows(size: Int64, isCold: Bool) -> [Access] {
+  ///
+  /// - Parameter manyCold: places of a cold row with many.
+  internal static func rows(size: Int64, isCold: Bool, manyCold: Int = mostCold) -> [Access] {
     guard size > 0 else { return [] }
     let all = Int(clamping: size)
     let record = Int(min(Int64(recordSize), size))
     // A cold read waits for the device each time: fewer of them tell the same.
-    let manyPages = isCold ? 500 : 10_000
-    let manyBytes = isCold ? 500 : 100_000
+    let manyPages = isCold ? manyCold : 10_000
+    let manyBytes = isCold ? manyCold : 100_000
     var rows = [Access(kind: .wholeOnce, count: 1, readSize: all)]
     if size > Int64(recordSize) {
       rows.append(Access(kind: .sequential, count: 1, readSize: all))
@@ -74,7 +79,7 @@ public struct Access: Sendable, Hashable {
     }
     rows.append(Access(kind: .randomBytesFew, count: few, readSize: 1))
     rows.append(Access(kind: .randomBytesMany, count: manyBytes, readSize: 1))
-    if size <= smallFile, !isCold { rows.append(Access(kind: .openReadClose, count: 1, readSize: all)) }
+    if size <= smallFile { rows.append(Access(kind: .openReadClose, count: 1, readSize: all)) }
     return rows
   }
 }

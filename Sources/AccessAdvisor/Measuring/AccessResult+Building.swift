@@ -37,14 +37,16 @@ extension AccessResult {
       // A forced strategy (of a sampled file) has no reason of its own; the plan's is the true one.
       let sentence = subject.isSampled ? subject.plannedDecision(access).sentence : decision.sentence
       return Chosen(
-        strategy: decision.strategy, call: own.way.method, sentence: sentence,
+        strategy: decision.strategy, call: own.way.method + subject.scope(access, decision.strategy),
+        sentence: sentence,
         medianNanoseconds: UInt64(Double(own.series.median) * scale), rounds: own.series.times.count, isMeasured: true,
         isExtrapolated: own.way.isExtrapolated)
     }
     let planned = subject.plannedDecision(access)
     guard let cell = cells.first(where: { $0.strategy == planned.strategy }) else { return nil }
     return Chosen(
-      strategy: planned.strategy, call: "FileBytes(path, access: \(access.patternSource))",
+      strategy: planned.strategy,
+      call: "FileBytes(path, access: \(access.patternSource))" + subject.scope(access, planned.strategy),
       sentence: planned.sentence, medianNanoseconds: cell.medianNanoseconds, rounds: cell.rounds, isMeasured: false,
       isExtrapolated: cell.isExtrapolated)
   }
@@ -57,5 +59,12 @@ extension AccessResult.Cell {
       strategy: strategy, method: way.method, medianNanoseconds: scaled(series.median),
       fastestNanoseconds: scaled(series.times.min() ?? 0), slowestNanoseconds: scaled(series.times.max() ?? 0),
       rounds: series.times.count, isExtrapolated: way.isExtrapolated)
+  }
+}
+
+extension Subject {
+  /// What follows the opening in the text of a call.
+  internal func scope(_ access: Access, _ strategy: FileBytes.Strategy) -> String {
+    usesScope(access, strategy) ? ".withBytes { … }" : ""
   }
 }

@@ -6,7 +6,8 @@ internal import MemoryMapping
 /// Runs several ways in turn, so that whatever else the machine does meets them all alike.
 ///
 /// Round 0 is a trial: it proves that all saw the same bytes, warms what can be warmed, and finds how often a fast way must
-/// be repeated to be seen by the clock. Then alternating rounds, each starting with another way, until the time is used.
+/// be repeated to be seen by the clock. Then alternating rounds, each in another random order, until the time is used: what
+/// one way leaves behind in the caches must not always meet the same follower.
 internal struct Measurement {
   internal let ways: [Way]
   /// Called before each cold timing; nil for warm ones.
@@ -47,13 +48,15 @@ internal struct Measurement {
     var batches = [Int](repeating: 1, count: ways.count)
     let start = pgw_now_ns()
     let isCold = evict != nil
+    var order = Array(ways.indices)
+    var shuffling = RandomPlaces(seed: seed)
 
     for round in 0..<Self.maximumRounds {
       var reference: UInt64? = nil
       let roundStart = pgw_now_ns()
-      for turn in ways.indices {
+      for last in order.indices.dropFirst() { order.swapAt(last, Int(shuffling.next(below: Int64(last) + 1))) }
+      for index in order {
         if isCancelled() { return complete(series) }
-        let index = (turn + round) % ways.count
         let isTrial = round == 0 && !isCold
         evict?()
         let wantsDecision = round == 0 && ways[index].strategy == nil
@@ -67,9 +70,9 @@ internal struct Measurement {
           }
         }
         let elapsed = (pgw_now_ns() - begin) / UInt64(batches[index]) + outcome.leftOut
-        if comparesChecksums {
-          if let reference, reference != outcome.checksum { throw .disagreement }
-          reference = outcome.checksum
+        if comparesChecksums, let checksum = outcome.checksum {
+          if let reference, reference != checksum { throw .disagreement }
+          reference = checksum
         }
         if isTrial {
           if !isCold {

@@ -11,11 +11,15 @@ internal struct Subject: Sendable {
   internal let identity: Identity
   /// Bytes of one pass: all, or the beginning of a file that is too large for the time allowed.
   internal var window: Int64
+  /// Scattered places lie in the whole file, not only in the window: right when nothing of it is in memory anyway.
+  internal var scattersEverywhere = false
   /// No true size: read until it ends, and never the same twice.
   internal let isSynthetic: Bool
 
   internal var size: Int64 { facts.size }
   internal var isSampled: Bool { window < size }
+  /// Scattered places lie in the first so many bytes.
+  internal var scatterRange: Int64 { scattersEverywhere ? size : window }
   /// From the time of the window to the time of the whole.
   internal var scale: Double { isSampled ? Double(size) / Double(window) : 1 }
 

@@ -38,7 +38,8 @@ extension Subject {
 
   private func pass(_ file: inout FileBytes, _ access: Access) throws(MappingError) -> Way.Outcome {
     var sum = Checksum()
-    let window = isSampled ? self.window : Int64.max
+    // A file that grows is measured as far as it reached at the start, as by the other strategies.
+    let window = isSynthetic ? Int64.max : self.window
     let pieceSize = access.kind == .sequential ? Access.recordSize : Self.streamPiece
     do {
       try file.forEachChunk(of: pieceSize) { span, offset in
@@ -55,12 +56,31 @@ extension Subject {
     } catch {
       throw (error as? MappingError) ?? MappingError(.other, operation: .read, path: path)
     }
-    return Way.Outcome(checksum: isSynthetic ? 0 : sum.value)
+    return Way.Outcome(checksum: isSynthetic ? nil : sum.value)
+  }
+
+  /// Whether the places are looked at through `withBytes`, and not by one `load` or `copy` each.
+  internal func usesScope(_ access: Access, _ strategy: FileBytes.Strategy) -> Bool {
+    guard !access.isPass, access.count > Access.few else { return false }
+    return strategy == .map || strategy == .mapPopulate || size <= Access.smallFile
   }
 
   private func places(
     _ file: inout FileBytes, _ access: Access, _ seed: UInt64
   ) throws(MappingError) -> Way.Outcome {
+    // Many places are looked at in one scope, as a program would do it, and as the fixed strategies do.
+    if usesScope(access, file.decision.strategy) {
+      let sum: UInt64
+      do {
+        // Bounds of their own: the file may have become shorter since its size was asked.
+        sum = try file.withBytes(0..<scatterRange) { span in
+          unsafe span.withUnsafeBytes { bytes in unsafe fold(bytes, access, seed) }
+        }
+      } catch {
+        throw (error as? MappingError) ?? MappingError(.other, operation: .read, path: path)
+      }
+      return Way.Outcome(checksum: sum)
+    }
     var sum = Checksum()
     var single: UInt64 = 0
     if access.readSize == 1 {

@@ -19,8 +19,10 @@ extension Subject {
         let start = pgw_now_ns()
         try map.prefault(0..<Int(window))
         let loading = pgw_now_ns() - start
-        let sum = try fold(map, access, seed)
-        return Way.Outcome(checksum: sum, leftOut: UInt64(Double(loading) * (scale - 1)))
+        // Only what was loaded may be touched, so on a part these are other places than those of the other ways.
+        let sum = try fold(map, access, seed, in: window)
+        return Way.Outcome(
+          checksum: window < scatterRange ? nil : sum, leftOut: UInt64(Double(loading) * (scale - 1)))
       },
       Way(strategy: .read, method: "one read call for each place") { seed, _ throws(MappingError) in
         try readEach(access, seed)
@@ -35,38 +37,44 @@ extension Subject {
     return ways
   }
 
-  /// Calls `body` for each place of the round.
+  /// Calls `body` for each place of the round, in the first `range` bytes.
   @inline(__always)
   internal func forEachPlace(
-    _ access: Access, _ seed: UInt64, _ body: (_ offset: Int64, _ length: Int) throws(MappingError) -> Void
+    _ access: Access, _ seed: UInt64, in range: Int64? = nil,
+    _ body: (_ offset: Int64, _ length: Int) throws(MappingError) -> Void
   ) throws(MappingError) {
+    let range = range ?? scatterRange
     var places = RandomPlaces(seed: seed)
     if access.readSize == 1 {
-      for _ in 0..<access.count { try body(places.next(below: window), 1) }
+      for _ in 0..<access.count { try body(places.next(below: range), 1) }
       return
     }
     let record = Int64(access.readSize)
-    let records = (window + record - 1) / record
+    let records = (range + record - 1) / record
     for _ in 0..<access.count {
       let offset = places.next(below: records) * record
-      try body(offset, Int(min(record, window - offset)))
+      try body(offset, Int(min(record, range - offset)))
     }
   }
 
-  private func fold(_ map: borrowing MappedFile, _ access: Access, _ seed: UInt64) throws(MappingError) -> UInt64 {
+  private func fold(
+    _ map: borrowing MappedFile, _ access: Access, _ seed: UInt64, in range: Int64? = nil
+  ) throws(MappingError) -> UInt64 {
     try map.withBytes { span in
-      unsafe span.withUnsafeBytes { bytes in unsafe fold(bytes, access, seed) }
+      unsafe span.withUnsafeBytes { bytes in unsafe fold(bytes, access, seed, in: range) }
     }
   }
 
   /// The places of a round out of the file's bytes in memory.
   @inline(__always)
-  private func fold(_ bytes: UnsafeRawBufferPointer, _ access: Access, _ seed: UInt64) -> UInt64 {
+  internal func fold(
+    _ bytes: UnsafeRawBufferPointer, _ access: Access, _ seed: UInt64, in range: Int64? = nil
+  ) -> UInt64 {
     var sum = Checksum()
     var single: UInt64 = 0
     let isByte = access.readSize == 1
     // Cannot throw: the body does not.
-    try? forEachPlace(access, seed) { offset, length throws(MappingError) in
+    try? forEachPlace(access, seed, in: range) { offset, length throws(MappingError) in
       if isByte {
         single = single &* 31 &+ UInt64(unsafe bytes[Int(offset)])
       } else {

@@ -16,7 +16,8 @@ internal struct Way {
   internal let run: (_ seed: UInt64, _ probe: DecisionProbe?) throws(MappingError) -> Outcome
 
   internal struct Outcome {
-    internal var checksum: UInt64
+    /// Of the bytes that were seen; nil where they are others than those of the other ways.
+    internal var checksum: UInt64?
     /// Nanoseconds that the part which was left out would have cost.
     internal var leftOut: UInt64 = 0
   }
@@ -103,6 +104,7 @@ extension Subject {
       var room = strategy == .read ? 4096 : 64 << 10
       var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: room, alignment: 64)
       defer { unsafe buffer.deallocate() }
+      // Only for the work of it: the bytes are others each time.
       var sum = Checksum()
       var at: Int64 = 0
       while at < Self.syntheticLimit {
@@ -120,7 +122,7 @@ extension Subject {
         unsafe sum.add(UnsafeRawBufferPointer(rebasing: buffer[used..<used + got]))
         at += Int64(got)
       }
-      return Way.Outcome(checksum: 0)
+      return Way.Outcome(checksum: nil)
     }
   }
 

@@ -104,6 +104,20 @@ internal enum EntryKind: Sendable {
 }
 
 extension MappingError {
+  /// The same for a file that was there, and as long as expected, when the measurement began.
+  internal var whileMeasuring: MappingError {
+    switch code {
+    case .notFound:
+      MappingError(
+        .changed, operation: .init("measure"), path: path, detail: .note("it was removed or renamed meanwhile"))
+    case .invalidRange:
+      // Shorter for a moment; it may be long again by now.
+      MappingError(
+        .truncated, operation: .init("measure"), path: path, offset: offset, length: length, detail: detail)
+    default: self
+    }
+  }
+
   /// The error of a call that just failed. Reads the thread's errno.
   @inline(never)
   internal static func failed(
@@ -124,7 +138,9 @@ extension MappingError {
       case .noSuchAddressOrDevice, .operationNotSupportedByDevice: .unsupportedFileType
       default: .other
       }
-    return MappingError(code, operation: operation, errno: reason, path: path, offset: offset, length: length)
+    let detail: MappingError.Detail? = code == .symbolicLink ? .note("links that lead to each other, or too many") : nil
+    return MappingError(
+      code, operation: operation, errno: reason, path: path, offset: offset, length: length, detail: detail)
   }
 
   private static var currentErrno: Errno {

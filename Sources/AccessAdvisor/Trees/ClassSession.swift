@@ -104,7 +104,7 @@ internal struct ClassSession {
       return AccessResult(files: subjects.count, ways: ways, series: series, scale: scale, decision: probe.decision)
     } catch {
       switch error {
-      case .mapping(let error): throw error
+      case .mapping(let error): throw error.whileMeasuring
       case .disagreement:
         throw MappingError(
           .changed, operation: .init("measure"), path: subjects[0].path,
@@ -136,13 +136,14 @@ extension Way {
   /// One way after the other, as one.
   fileprivate static func sum(_ parts: [Way], strategy: FileBytes.Strategy?, method: String) -> Way {
     Way(strategy: strategy, method: method) { seed, probe throws(MappingError) in
-      var all = Outcome(checksum: 0)
+      var sum: UInt64 = 0
+      var leftOut: UInt64 = 0
       for part in parts {
         let one = try part.run(seed, probe)
-        all.checksum = all.checksum &* 31 &+ one.checksum
-        all.leftOut += one.leftOut
+        sum = sum &* 31 &+ (one.checksum ?? 0)
+        leftOut += one.leftOut
       }
-      return all
+      return Outcome(checksum: sum, leftOut: leftOut)
     }
   }
 }

@@ -29,7 +29,8 @@ extension TreeReport {
     let split =
       mapped == 0
       ? "it reads all of them"
-      : mapped == walk.files ? "it maps all of them" : "it maps \(mapped) and reads \(walk.files - mapped)"
+      : mapped == walk.files
+        ? "it maps all of them" : "it maps \(Access.grouped(mapped)) and reads \(Access.grouped(walk.files - mapped))"
     return "Open each file with FileBytes(path, access: .onceWhole): \(split), and a pass over all is "
       + "\(compare(mapping)) always mapping and \(compare(reading)) always reading."
   }

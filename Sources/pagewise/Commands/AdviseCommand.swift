@@ -11,43 +11,58 @@ struct AdviseCommand: ParsableCommand {
     commandName: "advise",
     abstract: "Measures the ways to read a file, or the files of a folder, and says which one to take.",
     discussion: """
-      Reads only: never writes, cuts or syncs a file. Times are medians of alternating rounds, from opening to closing;
-      every strategy is checked to have seen the same bytes.
+      Reads only: never writes, cuts or syncs a file. Times are medians of
+      rounds in random order, from opening to closing; every strategy is
+      checked to have seen the same bytes.
 
       EXAMPLES:
-        pagewise advise data.idx                    how to read this file as it is now
-        pagewise advise --cold --seconds 20 db.bin  the same when it must come from the device
-        pagewise advise --json a.bin b.bin          for programs; see below
-        pagewise advise ~/mail                      a folder: what would be mapped, what read, and the gain
-        find . -name '*.seg' -print0 | pagewise advise --files0-from -
+        pagewise advise data.idx                 this file as it is now
+        pagewise advise --cold --seconds 20 db   when it comes from the device
+        pagewise advise --json a.bin b.bin       for programs; see below
+        pagewise advise ~/mail                   a folder: what would be mapped,
+                                                 what read, and the gain
+        find . -name '*.seg' -print0 | pagewise advise -
 
       STRATEGIES:
         map         map the file; pages come at the first touch
-        populate    map it and load all pages at once (JSON: map_populate)
-        read        one buffer of the file's size; for random places one call each, or the buffer if that is faster
+        populate    map it, load all pages at once (JSON: map_populate)
+        read        one buffer of the file's size; for random places one call
+                    each, or the buffer if that is faster
         stream      one buffer of 256 KiB, used again and again
-        FileBytes   the library's own choice, really run; regret is its time divided by that of the best strategy
+        FileBytes   the library's own choice, really run; regret is its time
+                    divided by that of the best strategy
 
       JSON:
-        One object: pagewise, format, reports, errors, interrupted. Each report has "kind" "file" or "folder". Names end
-        in their unit: _bytes, _ns, _seconds, _pages. A path that is not UTF-8 has U+FFFD in its place in "path", and its
-        exact bytes in hexadecimal in "path_hex".
+        One object: pagewise, format, reports, errors, interrupted. Each report
+        has "kind" "file" or "folder". Names end in their unit: _bytes, _ns,
+        _seconds, _pages. A path that is not UTF-8 has U+FFFD in its place in
+        "path", and its exact bytes in hexadecimal in "path_hex".
 
       EXIT STATUS:
         0    all is well
-        1    some paths failed: missing, not readable, no file, cut or changed while measured; in a folder, any entry
+        1    some paths failed: missing, not readable, no file, cut or changed
+             while measured; in a folder, any entry; or the output did
         64   wrong usage
         130  interrupted; what was found until then is printed
       """)
 
-  @Argument(help: "Files or folders.", transform: RawArguments.path)
+  @Argument(
+    help: ArgumentHelp(
+      "Files or folders; - reads a list of them, each ended by a NUL, from standard input.", valueName: "path"),
+    transform: RawArguments.path)
   var paths: [FilePath] = []
 
   @Option(
-    name: .customLong("files0-from"), help: "Take the paths, each ended by a NUL, from this file; - is standard input.")
-  var listFile: String? = nil
+    name: .customLong("files0-from"),
+    help: ArgumentHelp(
+      "Take the paths, each ended by a NUL, from this file; - is standard input.", valueName: "list"),
+    transform: RawArguments.path)
+  var listFile: FilePath? = nil
 
-  @Option(name: [.short, .long], help: "Time to spend on each path, in seconds (0.02 to 86400).")
+  @Option(
+    name: [.short, .long],
+    help: ArgumentHelp(
+      "Time to spend on each path, in seconds, 0.02 to 86400; some more on slow devices.", valueName: "n"))
   var seconds: Double = 5
 
   @Flag(help: "Evict the file from memory before each timing, and say whether that worked.")
@@ -79,10 +94,29 @@ struct AdviseCommand: ParsableCommand {
   }
 
   func run() throws {
+    Standard.reserve()
+    let list = try allPaths()
+    // Only now: while a list is awaited, an interruption ends the program.
     Interruption.watch()
     var run = AdviseRun(self, style: Style(isPlain: plain))
-    let list = try listFile.map { try PathList.read(from: $0) } ?? paths
     throw ExitCode(run.all(list))
+  }
+
+  private func allPaths() throws -> [FilePath] {
+    var all: [FilePath] = []
+    for path in listFile.map({ [$0] }) ?? paths {
+      guard listFile != nil || path == PathList.standardInput else {
+        all.append(path)
+        continue
+      }
+      do {
+        all += try PathList.read(from: path)
+      } catch {
+        Standard.error("pagewise: cannot read the list of paths from '\(PathText.shown(path))': \(error).\n")
+        throw ExitCode.validationFailure
+      }
+    }
+    return all
   }
 }
 
@@ -103,7 +137,7 @@ struct AdviseRun {
   mutating func all(_ paths: [FilePath]) -> Int32 {
     output.begin()
     for path in paths {
-      if Interruption.isRequested { break }
+      if Interruption.isRequested || Standard.outputFailure != nil { break }
       do throws(MappingError) {
         try one(path)
       } catch {
@@ -112,6 +146,11 @@ struct AdviseRun {
       }
     }
     output.end(wasInterrupted: Interruption.isRequested)
+    if let reason = Standard.outputFailure {
+      // A reader that went away has what it wanted.
+      if reason != .brokenPipe { Standard.error("pagewise: cannot write to standard output: \(reason).\n") }
+      return 1
+    }
     return Interruption.isRequested ? 130 : failed ? 1 : 0
   }
 

@@ -3,7 +3,7 @@
 internal import AccessAdvisor
 internal import MemoryMapping
 
-/// A file's report as text: what it is, the table, what to mind, and the advice. At most 100 columns.
+/// A file's report as text: what it is, the table, what to mind, and the advice. At most 100 columns, on narrow terminals 80.
 struct FileTable {
   private let report: FileReport
   private let style: Style
@@ -26,7 +26,7 @@ struct FileTable {
       lines.append("  " + style.yellow("Interrupted: rows are missing."))
     }
     lines.append("")
-    let advice = style.text(report.advice).wrapped(width: Style.width - 2, indent: 2)
+    let advice = style.text(report.advice).wrapped(width: style.width - 2, indent: 2)
     lines.append("  " + style.bold(advice))
     return lines.joined(separator: "\n") + "\n\n"
   }
@@ -37,7 +37,7 @@ struct FileTable {
     let file = report.file
     var lines: [String] = []
     func add(_ name: String, _ value: String) {
-      let text = style.text(value).wrapped(width: Style.width - 14, indent: 14)
+      let text = style.text(value).wrapped(width: style.width - 14, indent: 14)
       lines.append(style.dim(name.padded(to: 12)) + text)
     }
     let exact = file.facts.size >= 1024 ? " (\(Figures.grouped(file.facts.size)) bytes)" : ""
@@ -59,11 +59,13 @@ struct FileTable {
     } else if file.pages > 0 {
       add("holes", file.holes == nil ? "unknown" : "none")
     }
-    if file.hazards.isEmpty {
+    // That only a part was measured stands below the table.
+    let hazards = file.hazards.filter { $0.code != .sampled }
+    if hazards.isEmpty {
       add("hazards", "none found")
     } else {
-      for (index, hazard) in file.hazards.enumerated() {
-        let text = style.text(hazard.sentence).wrapped(width: Style.width - 14, indent: 14)
+      for (index, hazard) in hazards.enumerated() {
+        let text = style.text(hazard.sentence).wrapped(width: style.width - 14, indent: 14)
         lines.append(style.dim((index == 0 ? "hazards" : "").padded(to: 12)) + style.yellow(text))
       }
     }
@@ -78,7 +80,7 @@ struct FileTable {
     var text = (bar.isEmpty ? "" : bar + " ") + Figures.percent(share)
     text +=
       " (\(file.isResidencyExact ? "" : "about ")\(Figures.grouped(resident)) of \(Figures.grouped(file.pages)) pages of "
-    text += "\(Figures.bytes(Int64(file.pageSize))))"
+    text += "\(Figures.bound(Int64(file.pageSize))))"
     if let pages = file.facts.pagesPerFault { text += ", one fault maps \(Figures.count(pages, "page", "pages"))" }
     return text
   }
@@ -87,7 +89,8 @@ struct FileTable {
     switch report.file.writers {
     case .none: "none"
     case .unknown: "unknown (not this user's file, or no way to ask on this file system)"
-    case .present(let process?, let name): "process \(process)" + (name.map { " (\($0))" } ?? "")
+    case .present(let process?, let name):
+      "process \(process)" + (name.map { " (\(PathText.escaped(Array($0.utf8))))" } ?? "")
     case .present: "somebody, whom this user may not see"
     }
   }
@@ -104,7 +107,7 @@ struct FileTable {
     }
     let rounds = report.results.flatMap { $0.cells.map(\.rounds) }
     if let least = rounds.min(), let most = rounds.max() {
-      text += "; medians of \(least == most ? "\(least)" : "\(least) to \(most)") alternating rounds"
+      text += "; medians of \(least == most ? "\(least)" : "\(least) to \(most)") rounds in random order"
     }
     text += measuring.isVerified ? "; all saw the same bytes" : "; bytes not compared, they change"
     return text + "; \(Figures.decimals(measuring.seconds, 1)) s"
@@ -112,42 +115,48 @@ struct FileTable {
 
   // MARK: The table
 
-  private static let nameWidth = 26
-  private static let cellWidth = 12
-  private static let chosenWidth = 19
+  private static let nameWidth = 21
+  private static let cellWidth = 11
+
+  /// One column of a strategy is 11 wide, with the block for its slowness 12. On narrow terminals both shrink by two, and
+  /// the time of the library's choice is left out: it is the best time times the regret.
+  private var cellWidth: Int { style.isNarrow ? Self.cellWidth - 1 : Self.cellWidth }
+  private var chosenWidth: Int { style.isNarrow ? 9 : 18 }
+  private var hasBlocks: Bool { !style.isNarrow && !style.block(1).isEmpty }
 
   private var table: [String] {
     let strategies = FileBytes.Strategy.allCases
     var head = "  " + "access".padded(to: Self.nameWidth)
-    for strategy in strategies { head += strategy.label.aligned(to: Self.cellWidth) + (hasBlocks ? " " : "") }
-    head += "   " + "FileBytes chose".padded(to: Self.chosenWidth) + "regret"
+    for strategy in strategies { head += strategy.label.aligned(to: cellWidth) + (hasBlocks ? " " : "") }
+    head += "  " + (style.isNarrow ? "chosen" : "FileBytes chose").padded(to: chosenWidth) + "regret"
     var lines = [style.dim(head)]
     for row in report.results { lines.append(line(row, strategies)) }
     return lines
   }
 
-  private var hasBlocks: Bool { !style.block(1).isEmpty }
-
   private func line(_ row: AccessResult, _ strategies: [FileBytes.Strategy]) -> String {
-    var line = "  " + style.text(title(row.access)).padded(to: Self.nameWidth)
+    var line = "  " + title(row.access).padded(to: Self.nameWidth)
     let best = row.best
     for strategy in strategies {
       guard let cell = row.cell(strategy) else {
-        line += style.dim(style.none.aligned(to: Self.cellWidth)) + (hasBlocks ? " " : "")
+        line += style.dim(style.none.aligned(to: cellWidth)) + (hasBlocks ? " " : "")
         continue
       }
       let isBest = best?.strategy == strategy
       let time = (cell.isExtrapolated ? "~" : "") + Figures.nanoseconds(Double(cell.medianNanoseconds), style)
-      let shown = ((isBest ? style.mark + " " : "") + time).aligned(to: Self.cellWidth)
+      let shown = ((isBest ? style.mark : "") + time).aligned(to: cellWidth)
       line += isBest ? style.bold(style.green(shown)) : shown
       let factor = Double(cell.medianNanoseconds) / Double(max(1, best?.medianNanoseconds ?? 1))
-      line += style.dim(style.block(factor))
+      if hasBlocks { line += style.dim(style.block(factor)) }
     }
     guard let chosen = row.chosen, let regret = row.regret else { return line }
-    let time = (chosen.isExtrapolated ? "~" : "") + Figures.nanoseconds(Double(chosen.medianNanoseconds), style)
-    let choice = "\(chosen.strategy.label.padded(to: 9))\(chosen.isMeasured ? time : "not run")"
-    let shown = Figures.decimals(regret, 2) + style.times
-    return line + "   " + choice.padded(to: Self.chosenWidth) + (regret > 1.25 ? style.yellow(shown) : shown)
+    var choice = chosen.strategy.label.padded(to: 9)
+    if !style.isNarrow {
+      let time = (chosen.isExtrapolated ? "~" : "") + Figures.nanoseconds(Double(chosen.medianNanoseconds), style)
+      choice += chosen.isMeasured ? time : "not run"
+    }
+    let shown = (Figures.decimals(regret, 2) + style.times).aligned(to: 6)
+    return line + "  " + choice.padded(to: chosenWidth) + (regret > 1.25 ? style.yellow(shown) : shown)
   }
 
   private func title(_ access: Access) -> String {
@@ -161,11 +170,12 @@ struct FileTable {
   private var notes: [String] {
     var notes: [String] = []
     if report.measuring.windowBytes < report.file.facts.size, report.measuring.isVerified {
-      notes.append("~ passes measured on the first \(Figures.bytes(report.measuring.windowBytes)) and extrapolated.")
+      let places = report.measuring.isCold ? "" : "; random places lie there, too"
+      notes.append("~ measured on the first \(Figures.bytes(report.measuring.windowBytes)) and extrapolated\(places).")
     }
     if report.results.contains(where: { $0.chosen?.isMeasured == false }) {
       notes.append("not run: it would use all of the file; regret is that of the strategy it chose.")
     }
-    return notes.map { "  " + style.dim($0) }
+    return notes.map { "  " + style.dim($0.wrapped(width: style.width - 2, indent: 2)) }
   }
 }

@@ -8,7 +8,11 @@ struct Style {
   let isRich: Bool
   /// Characters beyond ASCII.
   let isUnicode: Bool
-  static let width = 100
+  /// Columns for text: the terminal's, 100 at most.
+  let width: Int
+
+  /// Columns of a table with everything in it.
+  static let full = 100
 
   init(isPlain: Bool) {
     let isTerminal = Standard.isTerminal(.standardOutput)
@@ -20,12 +24,11 @@ struct Style {
       isPlain || !isTerminal || Standard.environment("NO_COLOR") != nil || Standard.environment("TERM") == "dumb"
     isUnicode = isUTF8 && !wantsPlain
     isRich = !wantsPlain
+    width = min(max(isTerminal ? Standard.columns ?? Self.full : Self.full, 40), Self.full)
   }
 
-  init(isRich: Bool, isUnicode: Bool) {
-    self.isRich = isRich
-    self.isUnicode = isUnicode
-  }
+  /// Tables leave out columns so that they fit 80.
+  var isNarrow: Bool { width < Self.full }
 
   var mark: String { isUnicode ? "●" : "*" }
   var micro: String { isUnicode ? "µs" : "us" }

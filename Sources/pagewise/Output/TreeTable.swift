@@ -29,7 +29,7 @@ struct TreeTable {
       lines.append("  " + style.yellow("Interrupted: counts and times are of a part."))
     }
     lines.append("")
-    lines.append("  " + style.bold(style.text(report.advice).wrapped(width: Style.width - 2, indent: 2)))
+    lines.append("  " + style.bold(style.text(report.advice).wrapped(width: style.width - 2, indent: 2)))
     return lines.joined(separator: "\n") + "\n\n"
   }
 
@@ -51,13 +51,13 @@ struct TreeTable {
       left.append("\(Figures.count(walk.special, "FIFO, socket or device", "FIFOs, sockets and devices"))")
     }
     if walk.otherFileSystems > 0 { left.append("\(Figures.grouped(walk.otherFileSystems)) on other file systems") }
-    if !left.isEmpty { add("left out", left.joined(separator: ", ").wrapped(width: Style.width - 14, indent: 14)) }
+    if !left.isEmpty { add("left out", left.joined(separator: ", ").wrapped(width: style.width - 14, indent: 14)) }
     if walk.failures > 0 {
       let kept = walk.firstFailures.count
       let which = kept < walk.failures ? ", the first \(kept) on standard error" : ", see standard error"
       add("failed", style.yellow(Figures.count(walk.failures, "entry", "entries") + which))
     }
-    if report.total != nil { add("measured", measured.wrapped(width: Style.width - 14, indent: 14)) }
+    if report.total != nil { add("measured", measured.wrapped(width: style.width - 14, indent: 14)) }
     return lines
   }
 
@@ -78,8 +78,9 @@ struct TreeTable {
   // MARK: Size classes
 
   private var table: [String] {
-    let columns = ["files", "bytes", "map", "read", "in mem", "holes"]
-    let widths = [10, 10, 9, 9, 9, 10]
+    let shownColumns = style.isNarrow ? 4 : 6
+    let columns = ["files", "bytes", "map", "read", "in mem", "holes"].prefix(shownColumns)
+    let widths = [10, 10, 9, 9, 9, 10].prefix(shownColumns)
     var head = "  " + "size up to".padded(to: 11)
     for (name, width) in zip(columns, widths) { head += name.aligned(to: width) }
     head += "  " + "best".aligned(to: 10) + "regret".aligned(to: 9)
@@ -90,7 +91,7 @@ struct TreeTable {
         Figures.grouped(found.files), Figures.bytes(found.bytes), shown(found.wouldMap), shown(found.wouldRead),
         found.residentFraction.map(Figures.percent) ?? style.none,
         found.sparseFiles == 0 ? style.none : Figures.bytes(found.holeBytes),
-      ]
+      ].prefix(shownColumns)
       var line = "  " + name.padded(to: 11)
       for (value, width) in zip(values, widths) { line += value.aligned(to: width) }
       if let result = found.sample?.result, let best = result.best, let regret = result.regret {

@@ -1,27 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import ArgumentParser
 internal import SystemPackage
 
 /// A list of paths, each ended by a NUL: the one byte that no path has.
 enum PathList {
   /// Reads the list from a file, or from standard input for `-`.
   ///
-  /// - Throws: `ValidationError` (exit status 64) when it cannot be read.
-  static func read(from source: String) throws -> [FilePath] {
+  /// - Throws: `Errno` when it cannot be read.
+  static func read(from source: FilePath) throws -> [FilePath] {
     var bytes: [UInt8] = []
-    do {
-      if source == "-" {
-        try append(.standardInput, to: &bytes)
-      } else {
-        let file = try FileDescriptor.open(FilePath(source), .readOnly)
-        try file.closeAfter { try append(file, to: &bytes) }
-      }
-    } catch let reason as Errno {
-      throw ValidationError("Cannot read the list of paths from '\(source)': \(reason).")
+    if source == standardInput {
+      try append(.standardInput, to: &bytes)
+    } else {
+      let file = try FileDescriptor.open(source, .readOnly)
+      try file.closeAfter { try append(file, to: &bytes) }
     }
     return split(bytes)
   }
+
+  /// The path that stands for a list on standard input. A file of this name is `./-`.
+  static let standardInput = FilePath("-")
 
   /// Empty names are left out, and the last needs no NUL.
   static func split(_ bytes: [UInt8]) -> [FilePath] {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Synchronization
 internal import SystemPackage
 
 #if canImport(Glibc)
@@ -12,15 +13,46 @@ internal import SystemPackage
 
 /// Writing to the standard streams without a buffer of our own: what is printed is out when the call returns.
 enum Standard {
-  static func output(_ text: String) { write(text, to: .standardOutput) }
-  static func error(_ text: String) { write(text, to: .standardError) }
+  private static let failure = Atomic<CInt>(0)
 
-  private static func write(_ text: String, to stream: FileDescriptor) {
+  /// Why standard output took no more, if that happened. Nothing is written to it afterwards.
+  static var outputFailure: Errno? {
+    let number = failure.load(ordering: .relaxed)
+    return number == 0 ? nil : Errno(rawValue: number)
+  }
+
+  static func output(_ text: String) {
+    guard outputFailure == nil else { return }
+    if let reason = write(text, to: .standardOutput) { failure.store(reason.rawValue, ordering: .relaxed) }
+  }
+
+  static func error(_ text: String) { _ = write(text, to: .standardError) }
+
+  private static func write(_ text: String, to stream: FileDescriptor) -> Errno? {
     var text = text
-    text.withUTF8 { bytes in
-      // A reader that went away needs no message.
-      _ = unsafe try? stream.writeAll(bytes)
+    return text.withUTF8 { bytes in
+      do {
+        _ = unsafe try stream.writeAll(bytes)
+        return nil
+      } catch {
+        return error as? Errno ?? .ioError
+      }
     }
+  }
+
+  /// Takes the numbers 0 to 2 where they are free, so that no file under measurement becomes a standard stream.
+  static func reserve() {
+    for number in CInt(0)...2 where fcntl(number, F_GETFD) < 0 {
+      // The lowest free number is this one; for writing it is as closed as before.
+      _ = try? FileDescriptor.open(FilePath("/dev/null"), .readOnly)
+    }
+  }
+
+  /// Columns of the terminal on standard output; nil where there is none.
+  static var columns: Int? {
+    var size = winsize()
+    guard unsafe ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
+    return Int(size.ws_col)
   }
 
   static func isTerminal(_ stream: FileDescriptor) -> Bool { isatty(stream.rawValue) == 1 }
