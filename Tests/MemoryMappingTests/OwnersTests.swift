@@ -124,7 +124,9 @@ private func store(of value: UInt8, toByteOffset offset: Int = 0, as: UInt8.Type
     let map = try file.map()
     try file.resize(to: SystemPage.size)
     #expect {
-      try map.withBytes { _ = $0.unsafeLoad(fromByteOffset: 3 * SystemPage.size, as: UInt8.self) }
+      try map.withBytes { (span: RawSpan) -> Void in
+        _ = span.withUnsafeBytes { pgt_touch($0.baseAddress! + 3 * SystemPage.size) }
+      }
     } throws: { ($0 as? MappingError)?.code == .truncated }
     try file.seal(.seal)
     #expect(throws: MappingError.self) { try file.seal(.shrink) }
