@@ -4,6 +4,7 @@ import MemoryMapping
 import Synchronization
 import SystemPackage
 import Testing
+import _CTestSupport
 import _TestSupport
 
 /// A file that is cut under a mapping, at every level of reading.
@@ -212,7 +213,7 @@ extension MappedFile {
     try withBytes(range) { (span: RawSpan) -> Void in
       var at = 0
       while at < span.byteCount {
-        _ = span.unsafeLoad(fromByteOffset: at, as: UInt8.self)
+        _ = span.withUnsafeBytes { pgt_touch($0.baseAddress! + at) }
         at += 2 * SystemPage.size
       }
     }

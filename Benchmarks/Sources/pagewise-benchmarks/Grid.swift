@@ -64,9 +64,9 @@ enum Pattern: CaseIterable {
 }
 
 /// The automatic choice of FileBytes, with the time to choose, against every fixed strategy in C, in one run.
-func benchmarkGrid(_ harness: Harness, _ place: borrowing Workplace) throws {
+func benchmarkGrid(_ harness: Harness, _ place: borrowing Workplace, sizes asked: [Int]) throws {
   let all = [512, 4096, 16_384, 65_536, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20, 1 << 30]
-  let sizes = harness.isQuick ? [512, 65_536, 1 << 20] : all
+  let sizes = !asked.isEmpty ? asked : harness.isQuick ? [512, 65_536, 1 << 20] : all
   let names = ["map", "populate", "read", "stream"]
   var logs: [Double] = []
   var misses = 0
@@ -80,6 +80,12 @@ func benchmarkGrid(_ harness: Harness, _ place: borrowing Workplace) throws {
         let best = fixed.indices.min { fixed[$0] < fixed[$1] }!
         let regret = mine / fixed[best]
         logs.append(log(regret))
+        if harness.isDetailed, !harness.isJSON {
+          let list = zip(names, fixed).map { "\($0) \(number($1 / 1000))" }.joined(separator: ", ")
+          if isCold { base_evict(path) }
+          let chosen = try FileBytes(FilePath(path), access: pattern.access).decision
+          print("       \(list); chosen: \(chosen)")
+        }
         if regret > 1.10 { misses += 1 }
         harness.add(
           Row(

@@ -33,11 +33,14 @@ struct WorkDiffers: Error, CustomStringConvertible {
 final class Harness {
   let isQuick: Bool
   let isJSON: Bool
+  /// Show every fixed strategy of the grid.
+  let isDetailed: Bool
   private(set) var rows: [Row] = []
   var failures: [String] = []
 
-  init(isQuick: Bool, isJSON: Bool) {
+  init(isQuick: Bool, isJSON: Bool, isDetailed: Bool) {
     self.isQuick = isQuick
+    self.isDetailed = isDetailed
     self.isJSON = isJSON
   }
 

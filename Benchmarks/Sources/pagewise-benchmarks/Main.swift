@@ -15,18 +15,24 @@ import CBaselines
   @Flag(help: "The rows as JSON.")
   var json = false
 
+  @Flag(help: "In the grid, also the times of each fixed strategy, and what FileBytes chose and why.")
+  var detail = false
+
+  @Option(help: "In the grid, only files of this size in bytes. May be given several times.")
+  var size: [Int] = []
+
   @Option(help: "Only this group: scan, open, guard, lines or grid. May be given several times.")
   var filter: [String] = []
 
   func run() throws {
     let groups: [(String, (Harness, borrowing Workplace) throws -> Void)] = [
       ("scan", benchmarkScan), ("open", benchmarkOpen), ("guard", benchmarkGuard), ("lines", benchmarkLines),
-      ("grid", benchmarkGrid),
+      ("grid", { try benchmarkGrid($0, $1, sizes: size) }),
     ]
     for name in filter where !groups.contains(where: { $0.0 == name }) {
       throw ValidationError("there is no group '\(name)': scan, open, guard, lines, grid")
     }
-    let harness = Harness(isQuick: quick, isJSON: json)
+    let harness = Harness(isQuick: quick, isJSON: json, isDetailed: detail)
     let place = Workplace()
     harness.printHeader()
     for (name, body) in groups where filter.isEmpty || filter.contains(name) { try body(harness, place) }
