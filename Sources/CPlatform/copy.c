@@ -46,7 +46,15 @@ size_t pgw_copy_portable(void *destination, const void *source, size_t count) {
 }
 
 
-#if !defined(__x86_64__)
+#if defined(__x86_64__)
+pgw_proved_copy pgw_copy_proving_wide(void *destination, const void *source, size_t count);
+pgw_proved_copy pgw_copy_proving_narrow(void *destination, const void *source, size_t count);
+
+pgw_proved_copy pgw_copy_proving(void *destination, const void *source, size_t count) {
+  if (count >= 256 && __builtin_cpu_supports("avx2")) return pgw_copy_proving_wide(destination, source, count);
+  return pgw_copy_proving_narrow(destination, source, count);
+}
+#else
 size_t pgw_copy_checked(void *destination, const void *source, size_t count) {
   return pgw_copy_portable(destination, source, count);
 }

@@ -8,6 +8,7 @@
 // bytes not yet copied. So the fault handler needs only to set the program counter to a landing pad:
 //   [pgw_copy_begin, pgw_copy_string)  -> pgw_copy_landing         returns rdx
 //   [pgw_copy_string, pgw_copy_end)    -> pgw_copy_landing_string  returns rcx
+//   [pgw_wide_begin, pgw_wide_end)     -> pgw_wide_landing         returns rdx, with the upper halves of ymm cleared
 // The loads give the value in rax and what is missing in rdx:
 //   [pgw_load_begin, pgw_load_end)     -> pgw_load_landing         returns 0 and 1
 // Loads go forwards: a copy that sees the zeros behind a cut also meets the lost pages that follow.
@@ -25,7 +26,8 @@
     .text
     .p2align 6
     .globl NAME(pgw_copy_checked)
-    .globl NAME(pgw_copy_proving)
+    .globl NAME(pgw_copy_proving_narrow)
+    HIDDEN(pgw_copy_proving_narrow)
     .globl NAME(pgw_load_checked_1)
     .globl NAME(pgw_load_checked_2)
     .globl NAME(pgw_load_checked_4)
@@ -36,6 +38,14 @@
     HIDDEN(pgw_load_end)
     .globl NAME(pgw_load_landing)
     HIDDEN(pgw_load_landing)
+    .globl NAME(pgw_copy_proving_wide)
+    HIDDEN(pgw_copy_proving_wide)
+    .globl NAME(pgw_wide_begin)
+    HIDDEN(pgw_wide_begin)
+    .globl NAME(pgw_wide_end)
+    HIDDEN(pgw_wide_end)
+    .globl NAME(pgw_wide_landing)
+    HIDDEN(pgw_wide_landing)
     .globl NAME(pgw_copy_begin)
     HIDDEN(pgw_copy_begin)
     .globl NAME(pgw_copy_string)
@@ -48,7 +58,7 @@
     HIDDEN(pgw_copy_landing_string)
 #if !defined(__APPLE__)
     .type pgw_copy_checked, @function
-    .type pgw_copy_proving, @function
+    .type pgw_copy_proving_narrow, @function
 #endif
 
     .p2align 6
@@ -81,13 +91,43 @@ NAME(pgw_load_landing):
     .cfi_endproc
 
     .p2align 6
+// pgw_copy_proving for 64 bytes and more on a processor with AVX2; it ends in the narrow one.
+NAME(pgw_copy_proving_wide):
+    .cfi_startproc
+    vpcmpeqd %ymm2, %ymm2, %ymm2
+NAME(pgw_wide_begin):
+1:  vmovdqu (%rsi), %ymm0
+    vmovdqu 32(%rsi), %ymm1
+    vmovdqu %ymm0, (%rdi)
+    vmovdqu %ymm1, 32(%rdi)
+    vpminub %ymm0, %ymm2, %ymm2
+    vpminub %ymm1, %ymm2, %ymm2
+    addq $64, %rsi
+    addq $64, %rdi
+    subq $64, %rdx
+    cmpq $64, %rdx
+    jae 1b
+NAME(pgw_wide_end):
+    vextracti128 $1, %ymm2, %xmm0
+    vpminub %xmm0, %xmm2, %xmm2
+    vzeroupper
+    cmpq $32, %rdx
+    jmp 10f
+NAME(pgw_wide_landing):
+    vzeroupper
+    movq %rdx, %rax
+    retq
+    .cfi_endproc
+
+    .p2align 6
 // xmm2 gathers the smallest value of each byte lane; a zero in it at the end is a zero somewhere in the copy.
-NAME(pgw_copy_proving):
+NAME(pgw_copy_proving_narrow):
 NAME(pgw_copy_begin):
     .cfi_startproc
     pcmpeqd %xmm2, %xmm2
     cmpq $32, %rdx
-    jb 3f
+10:
+    jb 2f
 1:  movups (%rsi), %xmm0
     movups 16(%rsi), %xmm1
     movups %xmm0, (%rdi)
@@ -99,9 +139,9 @@ NAME(pgw_copy_begin):
     subq $32, %rdx
     cmpq $32, %rdx
     jae 1b
-    testq %rdx, %rdx
+2:  testq %rdx, %rdx
     jz 7f
-3:  testq $16, %rdx
+    testq $16, %rdx
     jz 4f
     movups (%rsi), %xmm0
     movups %xmm0, (%rdi)
@@ -215,7 +255,7 @@ NAME(pgw_copy_landing_string):
     retq
     .cfi_endproc
 #if !defined(__APPLE__)
-    .size pgw_copy_proving, NAME(pgw_copy_checked)-NAME(pgw_copy_proving)
+    .size pgw_copy_proving_narrow, NAME(pgw_copy_checked)-NAME(pgw_copy_proving_narrow)
     .size pgw_copy_checked, .-pgw_copy_checked
     .section .note.GNU-stack,"",@progbits
 #endif

@@ -273,6 +273,8 @@ static bool land_copy(ucontext_t *context) {
   const char *landing;
   if (at >= (uintptr_t)pgw_copy_begin && at < (uintptr_t)pgw_copy_end)
     landing = at < (uintptr_t)pgw_copy_string ? pgw_copy_landing : pgw_copy_landing_string;
+  else if (at >= (uintptr_t)pgw_wide_begin && at < (uintptr_t)pgw_wide_end)
+    landing = pgw_wide_landing;
   else if (at >= (uintptr_t)pgw_load_begin && at < (uintptr_t)pgw_load_end)
     landing = pgw_load_landing;
   else

@@ -20,6 +20,7 @@ extern __thread pgw_portable_copy pgw_current_copy __attribute__((tls_model("ini
 #if defined(__x86_64__)
 extern const char pgw_copy_begin[], pgw_copy_string[], pgw_copy_end[];
 extern const char pgw_copy_landing[], pgw_copy_landing_string[];
+extern const char pgw_wide_begin[], pgw_wide_end[], pgw_wide_landing[];
 extern const char pgw_load_begin[], pgw_load_end[], pgw_load_landing[];
 #endif
 

@@ -22,15 +22,15 @@ import _TestSupport
     kernel 6.18.0-test
     cpu A CPU @ 3 GHz
     page 4096
-    read_call 2.1e-07
-    read_call_far 3.8e-07
+    read_call 4.2e-07
+    read_call_far 6e-07
     copy_byte 4e-11
     copy_byte_far 1e-10
     fresh_byte 4e-10
-    mapping 4.5e-06
+    mapping 6.5e-06
     fault 9e-07
     fault_page 2e-08
-    populate_page 5e-08
+    populate_page 1.4e-07
     touch_byte 2e-11
     load 5e-09
     device_request 5e-05

@@ -32,7 +32,7 @@ import _TestSupport
       switch self {
       case .portable: 0
       case .checked: count >= 2048 ? 0 : 31
-      case .proving: 31
+      case .proving: count >= 256 ? 63 : 31
       }
     }
   }

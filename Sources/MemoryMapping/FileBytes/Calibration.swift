@@ -36,8 +36,8 @@ public struct Calibration: Sendable, Hashable {
 
   /// Figures to begin with: a virtual server, Linux 6.18, an SSD.
   public static let builtIn = Calibration(
-    readCall: 0.21e-6, readCallFar: 0.38e-6, copyByte: 0.04e-9, copyByteFar: 0.10e-9, freshByte: 0.4e-9,
-    mapping: 4.5e-6, fault: 0.9e-6, faultPage: 0.02e-6, populatePage: 0.05e-6, touchByte: 0.02e-9, load: 5e-9,
+    readCall: 0.42e-6, readCallFar: 0.6e-6, copyByte: 0.04e-9, copyByteFar: 0.10e-9, freshByte: 0.4e-9,
+    mapping: 6.5e-6, fault: 0.9e-6, faultPage: 0.02e-6, populatePage: 0.14e-6, touchByte: 0.02e-9, load: 5e-9,
     deviceRequest: 50e-6, deviceByte: 0.55e-9, isMeasured: false)
 }
 

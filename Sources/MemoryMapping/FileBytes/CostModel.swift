@@ -37,7 +37,7 @@ internal struct CostModel {
   /// The largest file that is held in a buffer that is kept and used again.
   internal static let keptBuffer: Int64 = 1 << 20
   /// One piece of a streamed pass. Large enough to hide the call, small enough to stay in the CPU's second-level cache.
-  internal static let streamPiece = 256 << 10
+  internal static let streamPiece = 128 << 10
   /// What a fault maps around itself when nothing is known (`fault_around_bytes` of the kernel).
   internal static let usualPagesPerFault = 16
   /// How much dearer a fault is at a random place than in a pass, where the kernel's tables are in the CPU's cache.
@@ -47,7 +47,12 @@ internal struct CostModel {
 
   /// The estimates for all strategies, in seconds.
   internal func estimates(_ access: FileBytes.AccessPattern) -> Estimates {
-    guard let scattered = access.scattered else { return pass() }
+    guard let scattered = access.scattered else {
+      var estimates = pass()
+      // A stream does not give all bytes in one span.
+      if access == .onceWhole { estimates.stream = .infinity }
+      return estimates
+    }
     return self.scattered(readSize: scattered.size, count: Double(scattered.count ?? 1))
   }
 

@@ -60,7 +60,9 @@ extension FileBytes {
   }
 
   /// By a read, or with a question to the kernel, or out of bounds.
-  @inline(never) @usableFromInline
+  ///
+  /// Inlinable, because a generic closure that is not specialized costs as much as the read.
+  @inlinable @inline(never)
   internal borrowing func loadSlowly<T: FixedLayout>(
     at offset: Int64, as type: T.Type
   ) throws(MappingError) -> T {
@@ -81,7 +83,8 @@ extension FileBytes {
   }
 
   /// All of `destination` or an error.
-  private borrowing func copyExactly(
+  @usableFromInline
+  internal borrowing func copyExactly(
     at offset: Int64, into destination: UnsafeMutableRawBufferPointer
   ) throws(MappingError) {
     let got = unsafe try copy(at: offset, into: destination)

@@ -33,7 +33,7 @@ internal struct LateMapping: ~Copyable, @unchecked Sendable {
   /// What the decision became.
   internal let change = Mutex<FileBytes.Plan?>(nil)
 
-  internal static let probes = 4
+  internal static let probes = 2
 
   internal init(reviewAt: Int) { self.reviewAt = Atomic(reviewAt) }
 

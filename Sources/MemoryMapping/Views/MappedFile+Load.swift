@@ -28,7 +28,7 @@ extension MappedFile {
   }
 
   /// The cases that need a system call, see ``copySlowly``.
-  @inline(never) @usableFromInline
+  @inlinable @inline(never)
   internal borrowing func loadSlowly<T: FixedLayout>(
     _ offset: Int, as type: T.Type, _ check: FaultCheck
   ) throws(MappingError) -> T {
