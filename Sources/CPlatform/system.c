@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
@@ -102,6 +103,16 @@ uint32_t pgw_kernel_version(void) {
   unsigned major = 0, minor = 0;
   if (uname(&name) != 0 || sscanf(name.release, "%u.%u", &major, &minor) != 2) return 0;
   return major << 16 | (minor & 0xffff);
+}
+
+int64_t pgw_fault_count(void) {
+#if defined(RUSAGE_THREAD)
+  int who = RUSAGE_THREAD;
+#else
+  int who = RUSAGE_SELF;
+#endif
+  struct rusage usage;
+  return getrusage(who, &usage) == 0 ? (int64_t)usage.ru_minflt + (int64_t)usage.ru_majflt : -1;
 }
 
 size_t pgw_page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }

@@ -75,8 +75,8 @@ import _TestSupport
       }
     }
     for (from, to) in [
-      ("2.1e-07", "nan"), ("2.1e-07", "inf"), ("2.1e-07", "-1"), ("2.1e-07", "0"), ("2.1e-07", "5"), ("2.1e-07", ""),
-      ("2.1e-07", "0x1p-9999999"), ("calibration 1", "calibration 2"), ("\n", "\r\n"), ("end", "End"),
+      ("4.2e-07", "nan"), ("4.2e-07", "inf"), ("4.2e-07", "-1"), ("4.2e-07", "0"), ("4.2e-07", "5"), ("4.2e-07", ""),
+      ("4.2e-07", "0x1p-9999999"), ("calibration 1", "calibration 2"), ("\n", "\r\n"), ("end", "End"),
       ("read_call ", "read_call\t"),
     ] {
       let changed = text.split(separator: from, maxSplits: 1, omittingEmptySubsequences: false).joined(separator: to)

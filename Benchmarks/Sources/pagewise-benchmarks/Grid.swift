@@ -114,7 +114,7 @@ func sizeName(_ size: Int) -> String {
     ? "\(size >> 30) GiB" : size >= 1 << 20 ? "\(size >> 20) MiB" : size >= 1024 ? "\(size >> 10) KiB" : "\(size) B"
 }
 
-/// Median times of the automatic choice and of the four fixed ones, in rotated order.
+/// Median times of the automatic choice and of the four fixed ones, in random order.
 func cell(
   _ harness: Harness, _ path: String, size: Int, _ pattern: Pattern, isCold: Bool
 ) throws -> (Double, [Double]) {
@@ -134,9 +134,10 @@ func cell(
       (0..<reads.count).map { _ in random.next() % UInt64(size - reads.size + 1) }
     }
     var works: [UInt64] = []
-    for step in 0..<5 {
-      let which = (step + round) % 5
-      if isDropped[which] { continue }
+    // A new order each round: with a rotation each strategy would always meet the caches as the same other one left them.
+    var order = Array(0..<5)
+    for last in (1..<5).reversed() { order.swapAt(last, Int(random.next() % UInt64(last + 1))) }
+    for which in order where !isDropped[which] {
       if isCold { base_evict(path) }
       let result = try timed {
         if which == 0 { return try adaptive(ours, pattern, offsets ?? []) }

@@ -110,6 +110,9 @@ int pgw_mincore(void *base, size_t length, unsigned char *vector);
 /// -1 where the kernel cannot say.
 int64_t pgw_mapped_pages(const void *base, size_t length);
 
+/// Page faults of this thread so far (Darwin: of the process), or -1. A quarter of a microsecond.
+int64_t pgw_fault_count(void);
+
 /// True when the process has about as many mappings as vm.max_map_count allows. Reads /proc/self/maps: milliseconds. For
 /// telling apart the two meanings of mmap's ENOMEM.
 bool pgw_is_at_mapping_limit(void);

@@ -18,6 +18,10 @@ internal struct CostModel {
   internal let readAhead: Double
   /// Bytes that one fault maps, in pages, and its cost.
   internal let unit: (pages: Double, cost: Double)
+  /// Seconds to map one page, beside the fault.
+  internal let pageCost: Double
+  /// Seconds for a byte that a read call copies from a file of this size.
+  internal let copyRate: Double
 
   internal init(facts: borrowing FileFacts, calibration: Calibration) {
     self.calibration = calibration
@@ -28,10 +32,16 @@ internal struct CostModel {
     missing = 1 - (facts.residentFraction ?? 1)
     readAhead = Double(facts.readAhead ?? (128 << 10))
     let known = Double(max(1, facts.pagesPerFault ?? Self.usualPagesPerFault))
-    // A whole huge unit is one entry, but the kernel still counts the pages of the folio.
+    // Up to what the kernel maps around a fault the pages are folios of their own, each with its price; above they are
+    // parts of a large one. A whole huge unit is one entry.
+    pageCost = known <= Double(Self.usualPagesPerFault) ? calibration.populatePage : calibration.faultPage
     unit =
       known * pageSize >= Double(Self.hugeUnit)
-      ? (known, 2 * calibration.fault) : (known, calibration.fault + min(known, pages) * calibration.faultPage)
+      ? (known, 2 * calibration.fault) : (known, calibration.fault + min(known, pages) * pageCost)
+    // From the second-level cache to beyond the third.
+    let doublings = byteCount <= Self.keptBuffer ? 0 : Self.log2(size / Double(Self.keptBuffer))
+    copyRate =
+      calibration.copyByte + min(1, doublings / Self.farDoublings) * (calibration.copyByteFar - calibration.copyByte)
   }
 
   /// The largest file that is held in a buffer that is kept and used again.
@@ -42,6 +52,8 @@ internal struct CostModel {
   internal static let usualPagesPerFault = 16
   /// How much dearer a fault is at a random place than in a pass, where the kernel's tables are in the CPU's cache.
   internal static let scatter = 1.35
+  /// From a kept buffer to a size that no cache holds, in doublings: 1 MiB to 64 MiB.
+  internal static let farDoublings = 6.0
   /// At 2 MiB the hardware maps a whole unit by one entry, and a fault costs no more for it.
   internal static let hugeUnit: Int64 = 2 << 20
 
@@ -66,7 +78,7 @@ internal struct CostModel {
     let streamCalls = max(1, size / Double(Self.streamPiece))
     let streamed =
       streamCalls * calibration.readCall
-      + size * (size > Double(Self.keptBuffer) ? calibration.copyByteFar : calibration.copyByte * 1.1) + device
+      + size * copyRate * 1.1 + device
     return Estimates(
       map: mapAll + touch + device + stall, mapPopulate: populateAll + touch + device + stall * 1.3, read: wholeRead,
       stream: streamed, isWholeBuffer: true)
@@ -77,7 +89,7 @@ internal struct CostModel {
     let isFar = size > 4 * Double(Self.keptBuffer)
     // The copy itself costs the same by every way; only what comes on top differs.
     let call = isFar ? calibration.readCallFar : calibration.readCall
-    let byte = isFar ? calibration.copyByteFar : calibration.copyByte
+    let byte = copyRate
     let loads = count * (calibration.load + spanned * byte)
     let mapped = loads + count * calibration.load * 0.6
     let units = max(1, (pages / unit.pages).rounded(.up))
@@ -122,7 +134,8 @@ internal struct CostModel {
   }
 
   private var populateAll: Double {
-    calibration.mapping + pages * min(calibration.populatePage, unit.cost)
+    // The kernel finds each page for itself and then maps it: no trap, but no neighbours for nothing either.
+    calibration.mapping + pages * (calibration.populatePage + pageCost)
   }
 
   private var readWhole: Double {
@@ -131,8 +144,11 @@ internal struct CostModel {
       let again = size > Double(Self.keptBuffer) / 2 ? size * calibration.touchByte : 0
       return calibration.readCall + size * calibration.copyByte + again
     }
-    return calibration.readCall + size * (calibration.copyByteFar + calibration.freshByte)
+    return calibration.readCall + size * (copyRate + calibration.freshByte)
   }
+
+  /// The binary logarithm of a ratio above 1, linear between powers of two: no libm, exact enough for an estimate.
+  private static func log2(_ ratio: Double) -> Double { Double(ratio.exponent) + ratio.significand - 1 }
 
   /// How many different ones of `total` are expected after `count` random picks.
   internal static func distinct(of total: Double, count: Double) -> Double {

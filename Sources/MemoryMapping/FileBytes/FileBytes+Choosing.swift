@@ -6,9 +6,9 @@ internal import SystemPackage
 
 extension FileBytes {
   /// From this size on, it pays to ask what is in memory before a pass. Below, the answer would not change the choice.
-  internal static let residencyMatters: Int64 = 2 << 20
+  internal static let residencyMatters: Int64 = 1 << 20
   /// From this size on, it pays to ask how many pages a fault maps.
-  internal static let folioMatters: Int64 = 3 << 20
+  internal static let folioMatters: Int64 = 1 << 20
   /// From this size on, free memory is asked.
   internal static let memoryMatters: Int64 = 256 << 20
 
@@ -40,7 +40,7 @@ extension FileBytes {
 
   /// False where no fact could change the plan, or none that costs less than it saves.
   private func isWorthAsking(_ calibration: Calibration) -> Bool {
-    if plan.strategy.maps { return true }
+    if plan.strategy.maps || (access.scattered == nil && facts.size >= Self.folioMatters) { return true }
     guard facts.size > CostModel.keptBuffer, let estimates = plan.estimates else { return false }
     // A few single reads: they will be over before a mapping has begun.
     return access.scattered == nil || estimates[plan.strategy] > 20 * calibration.mapping
@@ -60,13 +60,12 @@ extension FileBytes {
   private mutating func sampleFaults(_ calibration: Calibration) throws(MappingError) {
     guard plan.reason == .cheapest, facts.size >= Self.folioMatters, facts.residentFraction ?? 1 > 0.9 else { return }
     if !plan.strategy.maps {
-      guard access.scattered != nil else { return }
       var huge = facts
       huge.pagesPerFault = 512
       guard Self.plan(huge, access, calibration).strategy.maps else { return }
     }
     guard let map = try? map() else { return }
-    facts.pagesPerFault = FileFacts.samplePagesPerFault(map)
+    facts.pagesPerFault = FileFacts.estimatePagesPerFault(map)
     plan = Self.plan(facts, access, calibration)
     if plan.strategy.maps { finishMapping(map) }
   }

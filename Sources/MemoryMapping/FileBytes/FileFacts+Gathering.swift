@@ -65,7 +65,7 @@ extension FileFacts {
   /// How much of the file is in the page cache, from single pages spread over it: 0.2 µs each.
   internal mutating func askResidency(_ descriptor: CInt) {
     let page = Int64(SystemPage.size)
-    let probes = min(size / page + 1, size < 4 << 20 ? 4 : 16)
+    let probes = min(size / page + 1, size < 16 << 20 ? 4 : size < 256 << 20 ? 8 : 16)
     var present: Int64 = 0
     for index in 0..<probes {
       var state = pgw_cache_state()
@@ -115,5 +115,43 @@ extension FileFacts {
     else { return nil }
     let found = unsafe pgw_mapped_pages(map.viewStart + lower, upper - lower)
     return found > 0 ? Int(found) : nil
+  }
+
+  /// About how many pages a fault maps, from a mapping that is going to be used: touches a page where a large folio would
+  /// begin, then pages further and further up, until one of them faults. A few microseconds, and the pages stay mapped. For
+  /// files that are in memory. Nil when the place was mapped already or cannot be had.
+  internal static func estimatePagesPerFault(_ map: borrowing MappedFile) -> Int? {
+    let page = SystemPage.size
+    let total = map.count / page
+    var block = 512
+    while block > 1, block * 2 > total { block /= 2 }
+    guard total > 0 else { return nil }
+    // What the kernel maps around a fault is aligned by address, and a mapping that can have huge pages by file offset, too.
+    let number = Int(bitPattern: unsafe map.viewStart) / page
+    let first = ((number + total / 2) & ~(block - 1)) - number
+    guard first >= 0 else { return nil }
+
+    var count = pgw_fault_count()
+    /// Whether the page had to be mapped; nil when it cannot be had.
+    func faults(at index: Int) -> Bool? {
+      let before = count
+      var byte: UInt8 = 0
+      let at = index * page
+      let copied: Void? = try? unsafe withUnsafeMutableBytes(of: &byte) {
+        try unsafe map.copy(at..<at + 1, into: $0, check: .pages)
+      }
+      count = pgw_fault_count()
+      return copied == nil ? nil : count > before
+    }
+
+    guard faults(at: first) == true else { return nil }
+    var known = 1
+    // What the kernel maps around a fault in small pages is 16; above it are folios.
+    for reach in [16, 64, 256, 512] where reach <= block {
+      guard faults(at: first + reach - 1) == false else { break }
+      known = reach
+    }
+    if known == 1, block >= 4, faults(at: first + 3) == false { known = 4 }
+    return known
   }
 }
