@@ -35,9 +35,10 @@ internal struct CostModel {
     // Up to what the kernel maps around a fault the pages are folios of their own, each with its price; above they are
     // parts of a large one. A whole huge unit is one entry.
     pageCost = known <= Double(Self.usualPagesPerFault) ? calibration.populatePage : calibration.faultPage
-    unit =
+    let modelled =
       known * pageSize >= Double(Self.hugeUnit)
-      ? (known, 2 * calibration.fault) : (known, calibration.fault + min(known, pages) * pageCost)
+      ? 2 * calibration.fault : calibration.fault + min(known, pages) * pageCost
+    unit = (known, facts.faultSeconds ?? modelled)
     // From the second-level cache to beyond the third.
     let doublings = byteCount <= Self.keptBuffer ? 0 : Self.log2(size / Double(Self.keptBuffer))
     copyRate =

@@ -6,9 +6,10 @@ internal import SystemPackage
 
 extension FileBytes {
   /// From this size on, it pays to ask what is in memory before a pass. Below, the answer would not change the choice.
-  internal static let residencyMatters: Int64 = 1 << 20
-  /// From this size on, it pays to ask how many pages a fault maps.
-  internal static let folioMatters: Int64 = 1 << 20
+  internal static let residencyMatters: Int64 = 2 << 20
+  /// From this size on, it pays to ask how many pages a fault maps. The kernel aligns mappings of 2 MiB and more so that a
+  /// fault can map a whole folio; below, it is luck.
+  internal static let folioMatters: Int64 = 2 << 20
   /// From this size on, free memory is asked.
   internal static let memoryMatters: Int64 = 256 << 20
 
@@ -65,7 +66,10 @@ extension FileBytes {
       guard Self.plan(huge, access, calibration).strategy.maps else { return }
     }
     guard let map = try? map() else { return }
-    facts.pagesPerFault = FileFacts.estimatePagesPerFault(map)
+    if let sample = FileFacts.sampleFaults(map) {
+      facts.pagesPerFault = sample.pages
+      facts.faultSeconds = sample.seconds
+    }
     plan = Self.plan(facts, access, calibration)
     if plan.strategy.maps { finishMapping(map) }
   }

@@ -23,6 +23,8 @@ public struct FileFacts: Sendable, Hashable {
   public var isResidencyPermitted = true
   /// How many pages one fault maps, from a sample: large when the file came into the cache in large folios.
   public var pagesPerFault: Int? = nil
+  /// What such a fault took here, in seconds: more for the same number of pages when each is a folio of its own.
+  public var faultSeconds: Double? = nil
   /// How far the device reads ahead, in bytes. C: `read_ahead_kb`.
   public var readAhead: Int64? = nil
   /// Memory that this process may still use, bytes: RAM or its cgroup's limit, whichever ends first.
