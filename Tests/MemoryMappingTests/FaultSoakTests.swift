@@ -45,14 +45,18 @@ import _TestSupport
     var options = MappedFile.Options()
     options.fillByte = 0xFF
     let descriptor = file.descriptor
-    let maps = try (0..<Self.readers).map { _ in try Boxed(MappedFile(descriptor: descriptor, options: options)) }
+    let maps = try (0..<Self.readers).map { number in
+      // Every second one has no descriptor: each lost page is a fault of its own there, and the way back is a new mapping.
+      options.keepsDescriptor = number % 2 == 0
+      return try Boxed(MappedFile(descriptor: descriptor, options: options))
+    }
     let writer = try WriterProcess(file.path, size: size, habit, seed: 77)
     withWatchdog("the soak, \(habit)", seconds: Self.isLong ? 900 : 120) {
       onThreads(Self.readers) { number in
         var tally = Tally()
         var random = Random(seed: UInt64(number) + 1)
         while faults.load(ordering: .relaxed) < wanted {
-          faults.add(Self.step(&maps[number].value, habit, &random, &tally), ordering: .relaxed)
+          faults.add(Self.step(&maps[number].value, descriptor, habit, &random, &tally), ordering: .relaxed)
         }
         total.withLock {
           $0.faults += tally.faults
@@ -77,7 +81,8 @@ import _TestSupport
 
   /// A scope over the whole file, a recovery if it was lost, a few checked copies. The number of faults.
   private static func step(
-    _ map: inout MappedFile, _ habit: WriterProcess.Habit, _ random: inout Random, _ tally: inout Tally
+    _ map: inout MappedFile, _ file: FileDescriptor, _ habit: WriterProcess.Habit, _ random: inout Random,
+    _ tally: inout Tally
   ) -> Int {
     let page = SystemPage.size
     let inPage = random.below(page)
@@ -103,6 +108,15 @@ import _TestSupport
       found = map.fault?.count ?? 0
       check(found > 0, "an error without a fault")
       tally.faults += found
+    }
+    if !map.options.keepsDescriptor {
+      while map.fault != nil {
+        if let fresh = try? MappedFile(descriptor: file, length: pages * page, options: map.options) {
+          map = fresh
+          tally.recovered += 1
+        }
+      }
+      return found
     }
     if map.fault != nil {
       do throws(MappingError) {

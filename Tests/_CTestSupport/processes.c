@@ -106,7 +106,8 @@ pid_t pgt_fork_writer(const char *path, int64_t size, int mode, uint32_t seed) {
     int64_t cut = size > 0 ? (int64_t)(next_random(&state) % (uint64_t)size) : 0;
     if (mode == PGT_WRITER_PAGES) cut = cut / page * page;
     if (ftruncate(descriptor, cut) != 0) _exit(1);
-    for (volatile uint32_t spin = next_random(&state) % 3000; spin > 0; spin--) {
+    // Cut for longer than whole, so that most scopes meet it.
+    for (volatile uint32_t spin = next_random(&state) % 60000; spin > 0; spin--) {
     }
     if (mode == PGT_WRITER_REWRITE) {
       for (int64_t at = cut; at < size;) {
