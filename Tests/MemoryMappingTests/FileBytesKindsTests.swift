@@ -66,6 +66,23 @@ import _TestSupport
     }
   }
 
+  @Test func `a file of proc that refuses small reads is not taken for an empty one`() throws {
+    var pages = try FileBytes("/proc/self/pagemap")
+    #expect(pages.decision.strategy == .read || pages.decision.strategy == .stream)
+    struct Enough: Error {}
+    var got = 0
+    #expect(throws: Enough.self) {
+      try pages.forEachChunk(of: 4096) { chunk, _ in
+        got += chunk.byteCount
+        throw Enough()
+      }
+    }
+    #expect(got > 0 && got % 8 == 0)
+    #expect { _ = try MappedFile("/proc/self/pagemap") } throws: {
+      ($0 as? MappingError)?.code == .unsupportedFileType
+    }
+  }
+
   @Test func `files of proc and sys are read to their end`() throws {
     var status = try FileBytes("/proc/self/status")
     #expect(status.count == nil)

@@ -175,7 +175,7 @@ public struct FileBytes: ~Copyable, @unchecked Sendable {
     case .blockDevice: return false
     case .regular:
       if facts.size == 0 {
-        facts.hasContentWithoutSize = FileFacts.hasContent(file.descriptor)
+        facts.hasContentWithoutSize = OpenedFile.hasContent(file.descriptor)
         if facts.hasContentWithoutSize { facts.askFileSystem(file.descriptor) }
         return facts.hasContentWithoutSize
       }

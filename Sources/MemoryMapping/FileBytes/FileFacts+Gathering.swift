@@ -18,7 +18,7 @@ extension FileFacts {
     memoryRoom = MemoryRoom.bytes
     addressSpaceRoom = MemoryRoom.addressSpace
     guard type == .regular || type == .blockDevice, size > 0 else {
-      if type == .regular { hasContentWithoutSize = Self.hasContent(descriptor.rawValue) }
+      if type == .regular { hasContentWithoutSize = OpenedFile.hasContent(descriptor.rawValue) }
       return
     }
     readAhead = MemoryRoom.readAhead(device: stat.device)
@@ -43,12 +43,6 @@ extension FileFacts {
   internal mutating func askFileSystem(_ descriptor: CInt) {
     var found = pgw_filesystem()
     if unsafe pgw_fstatfs(descriptor, &found) == 0 { fileSystem = FileSystemKind(found) }
-  }
-
-  /// An empty file of /proc answers a read all the same.
-  internal static func hasContent(_ descriptor: CInt) -> Bool {
-    var byte: UInt8 = 0
-    return unsafe pgw_pread(descriptor, &byte, 1, 0) > 0
   }
 
   /// A file system without a device of its own: /proc, network, FUSE, but also tmpfs, overlay and btrfs. What has a real

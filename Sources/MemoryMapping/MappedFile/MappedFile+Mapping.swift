@@ -8,7 +8,7 @@ extension MappedFile {
   internal static func mappableSize(of file: borrowing OpenedFile, path: FilePath?) throws(MappingError) -> Int64 {
     switch file.kind {
     case .regular:
-      if file.stat.size == 0, try hasContentWithoutSize(file, path: path) {
+      if file.stat.size == 0, OpenedFile.hasContent(file.descriptor) {
         throw MappingError(
           .unsupportedFileType, operation: .map, path: path,
           detail: .note("a file of a virtual file system: it has content but no size"))
@@ -28,13 +28,6 @@ extension MappedFile {
     case .symbolicLink: throw MappingError(.symbolicLink, operation: .map, path: path)
     case .other: throw MappingError(.unsupportedFileType, operation: .map, path: path)
     }
-  }
-
-  /// Files of /proc and /sys say size 0 and have content. Only asked of empty files.
-  private static func hasContentWithoutSize(_ file: borrowing OpenedFile, path: FilePath?) throws(MappingError) -> Bool
-  {
-    var byte: UInt8 = 0
-    return unsafe pgw_pread(file.descriptor, &byte, 1, 0) > 0
   }
 
   internal static func viewCount(

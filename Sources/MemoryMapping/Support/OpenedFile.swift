@@ -70,6 +70,18 @@ internal struct OpenedFile: ~Copyable {
   /// enough. Elsewhere the size moves first.
   internal static func awaitCut(of descriptor: CInt) { _ = pgw_pread(descriptor, nil, 0, 0) }
 
+  /// True when a file that says to be empty answers a read all the same: files of /proc and /sys.
+  ///
+  /// Some of them, such as /proc/PID/pagemap, refuse a read of one byte.
+  internal static func hasContent(_ descriptor: CInt) -> Bool {
+    var byte: UInt8 = 0
+    let got = unsafe pgw_pread(descriptor, &byte, 1, 0)
+    guard got < 0, Errno.current == .invalidArgument else { return got > 0 }
+    return unsafe withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 8) { buffer in
+      unsafe pgw_pread(descriptor, buffer.baseAddress, buffer.count, 0) > 0
+    }
+  }
+
   /// Gives the descriptor to a new owner.
   internal consuming func take() -> CInt {
     let taken = descriptor
