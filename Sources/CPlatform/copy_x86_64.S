@@ -91,7 +91,7 @@ NAME(pgw_load_landing):
     .cfi_endproc
 
     .p2align 6
-// pgw_copy_proving for 64 bytes and more on a processor with AVX2; it ends in the narrow one.
+// pgw_copy_proving on a processor with AVX2, for at least 64 bytes; it ends in the narrow one.
 NAME(pgw_copy_proving_wide):
     .cfi_startproc
     vpcmpeqd %ymm2, %ymm2, %ymm2

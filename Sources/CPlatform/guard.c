@@ -99,7 +99,7 @@ static void give_slot(pgw_slot *slot) {
 
 #if defined(__linux__)
 // One memory file of FILL_SIZE bytes per fill byte in use. The handler maps it privately, as often as needed.
-enum { FILL_SIZE = 2 << 20 };
+enum { FILL_SIZE = 2 << 20, FILL_LIMIT = 1 << 30 };
 static int fill_descriptors[256];  // descriptor + 1; 0 while not made
 
 static int fill_descriptor_for(uint8_t fill, int *error) {
@@ -107,7 +107,7 @@ static int fill_descriptor_for(uint8_t fill, int *error) {
   int known = __atomic_load_n(&fill_descriptors[fill], __ATOMIC_ACQUIRE);
   if (known != 0) return known - 1;
   int descriptor = pgw_memfd_create("pagewise-fill", MFD_CLOEXEC);
-  if (descriptor < 0 || ftruncate(descriptor, FILL_SIZE) != 0) goto failed;
+  if (descriptor < 0 || pgw_truncate(descriptor, FILL_SIZE) != 0) goto failed;
   void *bytes = mmap(NULL, FILL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
   if (bytes == MAP_FAILED) goto failed;
   memset(bytes, fill, FILL_SIZE);
@@ -129,9 +129,10 @@ failed:
 // -------------------------------------------------------------------------------------------- the handler
 
 /// Puts private memory over [from, to) of the slot. True when every page was replaced.
-static bool replace_pages(pgw_slot *slot, uintptr_t from, uintptr_t to) {
+static bool try_replace_pages(pgw_slot *slot, uintptr_t from, uintptr_t to) {
 #if defined(__linux__)
-  if (slot->fill_descriptor >= 0) {
+  // Each piece of fill is a map entry. A part that is lost beyond that reads as zeros.
+  if (slot->fill_descriptor >= 0 && to - from <= FILL_LIMIT) {
     for (uintptr_t at = from; at < to;) {
       size_t step = to - at < FILL_SIZE ? to - at : FILL_SIZE;
       if (mmap((void *)at, step, slot->protection, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, slot->fill_descriptor, 0) ==
@@ -146,10 +147,19 @@ static bool replace_pages(pgw_slot *slot, uintptr_t from, uintptr_t to) {
               0) != MAP_FAILED;
 }
 
+/// The same, and again where the lost pages count against the limit of locked memory as long as they are there.
+static bool replace_pages(pgw_slot *slot, uintptr_t from, uintptr_t to) {
+  if (try_replace_pages(slot, from, to)) return true;
+  if (errno != EAGAIN) return false;
+  munlock((void *)from, to - from);
+  return try_replace_pages(slot, from, to);
+}
+
 // Map entries kept aside. Once a process has more than vm.max_map_count of them (the split for one page in the middle adds
 // two at a time), Linux refuses every mmap, also one that would leave fewer. Unmapping these makes room for that one.
 enum { SPARE_ENTRIES = 5 };
 static void *spare;
+static uint32_t spare_users;  // handlers that are in replace_all now
 static size_t spare_page;
 
 static void put_spare_aside(void) {
@@ -165,15 +175,27 @@ static void put_spare_aside(void) {
 #endif
 }
 
+static bool replace_whole(pgw_slot *slot, uintptr_t base, uintptr_t end) {
+  return mmap((void *)base, end - base, slot->protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+              0) != MAP_FAILED;
+}
+
+/// One zeroed mapping in place of all pieces of the slot: the fewest entries there can be.
 static bool replace_all(pgw_slot *slot, uintptr_t base, uintptr_t end) {
-  if (replace_pages(slot, base, end)) return true;
-  void *taken = __atomic_exchange_n(&spare, NULL, __ATOMIC_ACQUIRE);
-  if (taken != NULL) munmap(taken, SPARE_ENTRIES * spare_page);
-  bool replaced = replace_pages(slot, base, end) ||
-                  mmap((void *)base, end - base, slot->protection,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
-  if (taken != NULL) put_spare_aside();
-  return replaced;
+  if (replace_whole(slot, base, end)) return true;
+  // Other threads may be at the limit with us. One has the spare entries; its replacement, or theirs, makes room.
+  for (int attempt = 0; attempt < 10000; attempt++) {
+    __atomic_fetch_add(&spare_users, 1, __ATOMIC_ACQ_REL);
+    void *taken = __atomic_exchange_n(&spare, NULL, __ATOMIC_ACQUIRE);
+    if (taken != NULL) munmap(taken, SPARE_ENTRIES * spare_page);
+    bool replaced = replace_whole(slot, base, end);
+    if (taken != NULL) put_spare_aside();
+    uint32_t others = __atomic_sub_fetch(&spare_users, 1, __ATOMIC_ACQ_REL);
+    if (replaced) return true;
+    if (taken == NULL && others == 0 && attempt > 100) break;
+    sched_yield();
+  }
+  return false;
 }
 
 static void lower(uint64_t *field, uint64_t value) {
@@ -185,6 +207,34 @@ static void lower(uint64_t *field, uint64_t value) {
 static void raise_to(uint64_t *field, uint64_t value) {
   uint64_t old = __atomic_load_n(field, __ATOMIC_RELAXED);
   while (value > old && !__atomic_compare_exchange_n(field, &old, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+}
+
+/// Writes a loss down, bytes from the slot's base. The state comes last: who sees it sees the rest.
+static void record_loss(pgw_slot *slot, uint64_t from, uint64_t to, uint32_t bits) {
+  lower(&slot->lost_from, from);
+  raise_to(&slot->lost_to, to);
+  uint64_t none = UINT64_MAX;
+  __atomic_compare_exchange_n(&slot->first_lost, &none, from, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+  __atomic_fetch_add(&slot->fault_count, 1, __ATOMIC_RELAXED);
+  // Pairs with the fence + load at the end of a guarded scope: whoever reads a fill byte finds the state set.
+  __atomic_fetch_or(&slot->state, bits, __ATOMIC_SEQ_CST);
+}
+
+/// Another range that has pages of the part that is going to be replaced: a second guard over somebody's mapping.
+static void mark_others(const pgw_slot *self, uintptr_t from, uintptr_t to, uint32_t bits) {
+  uint32_t limit = __atomic_load_n(&slot_limit, __ATOMIC_ACQUIRE);
+  for (uint32_t number = 0; number < limit; number++) {
+    pgw_slot *slot = slot_at(number);
+    if (slot == NULL || slot == self) continue;
+    uintptr_t base = __atomic_load_n(&slot->base, __ATOMIC_ACQUIRE);
+    if (base == 0 || to <= base || from >= __atomic_load_n(&slot->end, __ATOMIC_RELAXED)) continue;
+    __atomic_fetch_add(&slot->pins, 1, __ATOMIC_SEQ_CST);
+    base = __atomic_load_n(&slot->base, __ATOMIC_SEQ_CST);
+    uintptr_t end = __atomic_load_n(&slot->end, __ATOMIC_RELAXED);
+    if (base != 0 && to > base && from < end)
+      record_loss(slot, from > base ? from - base : 0, (to < end ? to : end) - base, bits);
+    __atomic_fetch_sub(&slot->pins, 1, __ATOMIC_SEQ_CST);
   }
 }
 
@@ -208,19 +258,16 @@ static bool resolve_in_slot(pgw_slot *slot, uintptr_t base, uintptr_t end, uintp
   if (to > end) to = end;
   if (is_store) bits |= PGW_LOST_STORE;
 
-  lower(&slot->lost_from, from - base);
-  raise_to(&slot->lost_to, to - base);
-  if (__atomic_fetch_add(&slot->fault_count, 1, __ATOMIC_RELAXED) == 0)
-    __atomic_store_n(&slot->first_lost, from - base, __ATOMIC_RELAXED);
+  record_loss(slot, from - base, to - base, bits);
+  mark_others(slot, from, to, bits);
   __atomic_fetch_add(&fault_total, 1, __ATOMIC_RELAXED);
-  // Pairs with the fence + load at the end of a guarded scope: whoever reads a fill byte finds the state set.
-  __atomic_fetch_or(&slot->state, bits, __ATOMIC_SEQ_CST);
 
   if (replace_pages(slot, from, to)) return true;
   // The kernel will not split the range once more (vm.max_map_count): replacing all of it needs no further entry.
   lower(&slot->lost_from, 0);
   raise_to(&slot->lost_to, end - base);
   __atomic_fetch_or(&slot->state, PGW_LOST_WHOLE, __ATOMIC_SEQ_CST);
+  mark_others(slot, base, end, bits | PGW_LOST_WHOLE);
   return replace_all(slot, base, end);
 }
 

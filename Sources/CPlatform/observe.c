@@ -61,7 +61,7 @@ void pgw_listing_close(pgw_listing *listing) {
 
 #if defined(__linux__)
 int pgw_has_no_writer(int descriptor) {
-  if (pgw_lease_read(descriptor, 0) == 0) {
+  if (pgw_lease_read(descriptor, pgw_sigurg()) == 0) {
     pgw_lease_release(descriptor);
     return 1;
   }

@@ -66,7 +66,20 @@ int pgw_open(const char *path, int flags, int mode) {
 
 int pgw_close(int descriptor) { return close(descriptor); }
 
+/// True when a write that ends or a file that is made as long as `length` would raise SIGXFSZ, whose default action ends the
+/// process.
+static bool is_beyond_file_limit(int64_t length) {
+  struct rlimit limit;
+  return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && length > 0 &&
+         (uint64_t)length > limit.rlim_cur;
+}
+
 int pgw_truncate(int descriptor, int64_t length) {
+  struct stat now;
+  if (is_beyond_file_limit(length) && (fstat(descriptor, &now) != 0 || now.st_size < length)) {
+    errno = EFBIG;
+    return -1;
+  }
   int result;
   do result = ftruncate(descriptor, (off_t)length);
   while (result != 0 && errno == EINTR);
@@ -92,6 +105,10 @@ ssize_t pgw_pread(int descriptor, void *buffer, size_t count, int64_t offset) {
 }
 
 ssize_t pgw_pwrite(int descriptor, const void *buffer, size_t count, int64_t offset) {
+  if (count > 0 && is_beyond_file_limit(offset + 1)) {
+    errno = EFBIG;
+    return -1;
+  }
   ssize_t put;
   do put = pwrite(descriptor, buffer, count, (off_t)offset);
   while (put < 0 && errno == EINTR);

@@ -54,7 +54,8 @@ int pgw_guard_install(void);
 /// Installs the handler again on top of whatever is there now (after another library replaced it).
 int pgw_guard_reinstall(void);
 
-/// Registers [base, base + length). Length is rounded up to pages. `fill` is the byte a lost page shows.
+/// Registers [base, base + length). Length is rounded up to pages. `fill` is the byte a lost page shows; a part of more than
+/// 1 GiB that is lost at once shows zeros. Ranges may overlap: each of them learns of a loss.
 /// Installs the handler on first use. Returns NULL and sets *error (errno) when the table is full or the install failed.
 pgw_slot *pgw_guard_add(void *base, size_t length, size_t page_size, int descriptor, uint64_t file_offset,
                         int protection, uint8_t fill, int *error);
@@ -65,7 +66,7 @@ void pgw_guard_remove(pgw_slot *slot);
 /// Forgets the slot's faults: the caller has put the file's pages back.
 void pgw_guard_clear(pgw_slot *slot);
 
-/// Changes what the handler gives a replaced page and how far the range reaches (after mprotect or a resize).
+/// Changes what the handler gives a replaced page (after mprotect).
 void pgw_guard_set_protection(pgw_slot *slot, int protection);
 
 /// Reads state with the order that a guarded scope needs: data loads before this call happened before the read.

@@ -28,7 +28,7 @@ int pgw_stat_path(const char *path, bool follow, pgw_stat *out);
 /// open(2) with O_CLOEXEC, again after EINTR.
 int pgw_open(const char *path, int flags, int mode);
 int pgw_close(int descriptor);
-/// ftruncate, again after EINTR.
+/// ftruncate, again after EINTR. EFBIG, and no signal, beyond RLIMIT_FSIZE; pgw_pwrite likewise.
 int pgw_truncate(int descriptor, int64_t length);
 /// True when this user owns the file or may write it: then mincore tells the truth.
 bool pgw_may_write(int descriptor);

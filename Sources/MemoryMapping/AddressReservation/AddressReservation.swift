@@ -24,7 +24,10 @@ public struct AddressReservation: ~Copyable, @unchecked Sendable {
   private var pieces: [Piece] = []
 
   private struct Piece {
+    /// Whole pages.
     var range: Range<Int>
+    /// Bytes of it that may be read: of a file only those that it has.
+    var byteCount: Int
     var isWritable: Bool
     var slot: Slot?
     var descriptor: CInt
@@ -63,6 +66,11 @@ public struct AddressReservation: ~Copyable, @unchecked Sendable {
     unsafe pgw_unmap(base, count)
   }
 
+  /// For messages: any two numbers make a range.
+  private static func length(of bounds: Range<Int>) -> Int64 {
+    Int64(bounds.upperBound.subtractingReportingOverflow(bounds.lowerBound).partialValue)
+  }
+
   private static func release(_ piece: Piece) {
     if let slot = piece.slot { unsafe pgw_guard_remove(slot.pointer) }
     if piece.descriptor >= 0 { _ = pgw_close(piece.descriptor) }
@@ -82,9 +90,9 @@ public struct AddressReservation: ~Copyable, @unchecked Sendable {
     let at = try place(for: bounds)
     // mprotect and not a new mapping: neighbours merge into one kernel area.
     guard unsafe pgw_protect(base + bounds.lowerBound, bounds.count, 3) == 0 else {
-      throw .last(.reserve, offset: Int64(bounds.lowerBound), length: Int64(bounds.count))
+      throw .last(.reserve, offset: Int64(bounds.lowerBound), length: Self.length(of: bounds))
     }
-    pieces.insert(Piece(range: bounds, isWritable: true, slot: nil, descriptor: -1), at: at)
+    pieces.insert(Piece(range: bounds, byteCount: bounds.count, isWritable: true, slot: nil, descriptor: -1), at: at)
   }
 
   /// Maps a file for reading at `position`. The descriptor is duplicated. The range is guarded like a ``MappedFile``.
@@ -119,7 +127,9 @@ public struct AddressReservation: ~Copyable, @unchecked Sendable {
       throw MappingError(Errno(rawValue: failure), .guardInstall)
     }
     pieces.insert(
-      Piece(range: bounds, isWritable: false, slot: unsafe Slot(pointer: slot), descriptor: opened.take()), at: at)
+      Piece(
+        range: bounds, byteCount: length, isWritable: false, slot: unsafe Slot(pointer: slot), descriptor: opened.take()
+      ), at: at)
   }
 
   /// Takes memory or file out again; the addresses stay reserved.
@@ -129,7 +139,7 @@ public struct AddressReservation: ~Copyable, @unchecked Sendable {
   public mutating func decommit(_ bounds: Range<Int>) throws(MappingError) {
     guard let index = pieces.firstIndex(where: { $0.range == bounds }) else {
       throw MappingError(
-        .invalidRange, operation: .unmap, offset: Int64(bounds.lowerBound), length: Int64(bounds.count),
+        .invalidRange, operation: .unmap, offset: Int64(bounds.lowerBound), length: Self.length(of: bounds),
         detail: .note("not one committed range"))
     }
     let piece = pieces.remove(at: index)
@@ -137,7 +147,7 @@ public struct AddressReservation: ~Copyable, @unchecked Sendable {
     if let slot = piece.slot { unsafe pgw_guard_remove(slot.pointer) }
     let isVacated = unsafe Self.vacate(base + bounds.lowerBound, bounds.count)
     if piece.descriptor >= 0 { _ = pgw_close(piece.descriptor) }
-    guard isVacated else { throw .last(.unmap, offset: Int64(bounds.lowerBound), length: Int64(bounds.count)) }
+    guard isVacated else { throw .last(.unmap, offset: Int64(bounds.lowerBound), length: Self.length(of: bounds)) }
   }
 
   /// Puts plain reserved space over a range.
@@ -154,7 +164,7 @@ public struct AddressReservation: ~Copyable, @unchecked Sendable {
       math.down(bounds.lowerBound) == bounds.lowerBound, math.down(bounds.upperBound) == bounds.upperBound
     else {
       throw MappingError(
-        .invalidRange, operation: .reserve, offset: Int64(bounds.lowerBound), length: Int64(bounds.count),
+        .invalidRange, operation: .reserve, offset: Int64(bounds.lowerBound), length: Self.length(of: bounds),
         detail: .note("whole pages inside the \(count) reserved bytes"))
     }
     let at = pieces.firstIndex { $0.range.lowerBound >= bounds.lowerBound } ?? pieces.count
@@ -163,7 +173,7 @@ public struct AddressReservation: ~Copyable, @unchecked Sendable {
       && (at == pieces.count || bounds.upperBound <= pieces[at].range.lowerBound)
     guard isFree else {
       throw MappingError(
-        .busy, operation: .reserve, offset: Int64(bounds.lowerBound), length: Int64(bounds.count),
+        .busy, operation: .reserve, offset: Int64(bounds.lowerBound), length: Self.length(of: bounds),
         detail: .note("part of it is committed"))
     }
     return at
@@ -183,7 +193,7 @@ public struct AddressReservation: ~Copyable, @unchecked Sendable {
           writable && !piece.isWritable ? .readOnly : .invalidRange, operation: .read, offset: Int64(reached),
           detail: .note(writable ? "a file mapped for reading" : "not committed"))
       }
-      reached = piece.range.upperBound
+      reached = piece.range.lowerBound + piece.byteCount
       if reached >= bounds.upperBound { return pieces[first...last] }
       last += 1
       guard last < pieces.count else {
@@ -194,19 +204,40 @@ public struct AddressReservation: ~Copyable, @unchecked Sendable {
 
   /// Runs `body` over committed bytes, across pieces; throws afterwards if a file page among them was lost.
   ///
-  /// - Throws: `invalidRange` where not everything is committed; `truncated` or `faulted` after a loss.
-  public borrowing func withBytes<R>(_ bounds: Range<Int>, _ body: (RawSpan) -> R) throws(MappingError) -> R {
-    guard !bounds.isEmpty else { return unsafe body(RawSpan(_unsafeStart: base, byteCount: 0)) }
+  /// - Parameters:
+  ///   - bounds: bytes of the reservation. Of a file's last page only those that the file had are committed.
+  ///   - check: `.size` also finds a cut inside the last page that was read; `.stamp` is not supported.
+  ///   - body: must not suspend. The span cannot leave it.
+  /// - Throws: `invalidRange` where not everything is committed; after a loss what a ``MappedFile`` throws, without a path.
+  public borrowing func withBytes<R>(
+    _ bounds: Range<Int>, check: FaultCheck = .pages, _ body: (RawSpan) -> R
+  ) throws(MappingError) -> R {
+    guard check != .stamp else {
+      throw MappingError(
+        .notSupported, operation: .read, detail: .note("a reservation has no stamp; read a MappedFile"))
+    }
+    guard !bounds.isEmpty else { return body(RawSpan()) }
     let covered = try covering(bounds, writable: false)
     let result = unsafe body(RawSpan(_unsafeStart: base + bounds.lowerBound, byteCount: bounds.count))
     for piece in covered {
       guard let slot = piece.slot else { continue }
-      let state = unsafe pgw_guard_state(slot.pointer)
-      if state != 0 {
-        let isCut = state & UInt32(PGW_LOST_TAIL) != 0
+      let origin = unsafe FaultOrigin(
+        slot: slot.pointer, flag: FaultFlag(slot: slot.pointer), length: piece.range.count, descriptor: piece.descriptor
+      )
+      if let fault = origin.fault(slack: 0, count: piece.byteCount) {
+        throw MappingError(fault.code, operation: .read, offset: fault.offset, length: Int64(fault.lostRange.count))
+      }
+      guard check == .size else { continue }
+      // How far into the file this read went.
+      let end =
+        unsafe Int64(slot.pointer.pointee.file_offset)
+        + Int64(min(bounds.upperBound, piece.range.upperBound) - piece.range.lowerBound)
+      OpenedFile.awaitCut(of: piece.descriptor)
+      var now = pgw_stat()
+      guard unsafe pgw_fstat(piece.descriptor, &now) == 0 else { throw .last(.stat) }
+      if OpenedFile.kind(of: now.mode) == .regular, now.size < end {
         throw MappingError(
-          isCut ? .truncated : .faulted, operation: .read,
-          offset: unsafe Int64(slot.pointer.pointee.file_offset + slot.pointer.pointee.first_lost))
+          .truncated, operation: .read, offset: now.size, length: end - now.size, detail: .fileSize(now.size))
       }
     }
     return result

@@ -110,11 +110,11 @@ extension MappingError.Code {
         "Let writers replace files by rename instead of cutting them; then open it again."
       )
     case .changed: ("the file changed while it was read", "Read it again, or take a snapshot.")
-    case .noSpace: ("no space left on the file system", "Free space, then call recover().")
+    case .noSpace: ("no space left on the file system", "Free space, then open it again or call recover().")
     case .inputOutput: ("the device failed", "Look at the kernel log and the device's health; restore from a copy.")
     case .memoryFailure:
       ("memory hardware failed under the page", "Replace the memory; call recover() to read the page anew.")
-    case .faulted: ("a page of the mapping was lost", "Call recover(), or open the file again.")
+    case .faulted: ("a page of the mapping was lost", "Open the file again, or call recover().")
     case .stale: ("the network file is gone on the server", "Open it again.")
     case .notSupported:
       ("this system or file system cannot do it", "Use another level of protection; see the documentation.")

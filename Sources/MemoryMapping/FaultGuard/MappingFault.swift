@@ -69,13 +69,11 @@ extension FaultOrigin {
   internal func fault(slack: Int, count viewCount: Int) -> MappingFault? {
     guard let slot = unsafe slot, flag.isRaised else { return nil }
     let state = unsafe pgw_guard_state(slot)
-    let first = unsafe slot.pointee.first_lost
     let base = unsafe Int64(slot.pointee.file_offset)
-    // Another thread may be between setting the state and the rest: then the lowest replaced byte stands in.
     let lostFrom = unsafe min(slot.pointee.lost_from, UInt64(length))
     let lostTo = unsafe min(slot.pointee.lost_to, UInt64(length))
-    let offset =
-      base + Int64(min(first, lostFrom == UInt64(length) ? first : max(first, lostFrom)) & UInt64(Int64.max >> 1))
+    // Stored before the state; cleared by a recovery that another thread ran meanwhile.
+    let offset = unsafe base + Int64(min(slot.pointee.first_lost, UInt64(length)))
     let lower = min(max(0, Int(lostFrom) - slack), viewCount)
     let upper = min(max(lower, Int(lostTo) - slack), viewCount)
     return MappingFault(

@@ -22,7 +22,8 @@ extension FileBytes {
       let range = bounds ?? 0..<Int64(state.count)
       guard range.lowerBound >= 0, range.upperBound <= Int64(state.count) else {
         throw MappingError(
-          .invalidRange, operation: .read, path: stream.path, offset: range.lowerBound, length: Int64(range.count),
+          .invalidRange, operation: .read, path: stream.path, offset: range.lowerBound,
+          length: range.upperBound.subtractingReportingOverflow(range.lowerBound).partialValue,
           detail: .fileSize(Int64(state.count)))
       }
       guard let base = unsafe state.buffer.base, !range.isEmpty else { return try body(RawSpan()) }

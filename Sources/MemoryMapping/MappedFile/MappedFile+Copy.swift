@@ -17,7 +17,8 @@ extension MappedFile {
   ///   - bounds: bytes of the view.
   ///   - destination: at least as large; its content is undefined after an error.
   ///   - check: `.pages` skips the size check, `.stamp` adds the times.
-  /// - Throws: ``MappingError``: `truncated`, `inputOutput`, `invalidRange`...
+  /// - Throws: ``MappingError``: `truncated`, `inputOutput`, `invalidRange`... Without a descriptor to ask
+  ///   (``Options/keepsDescriptor``), `notSupported` for bytes with a zero, which only `.pages` lets through unproved.
   /// - Complexity: O(n); a few nanoseconds above `memcpy`.
   @inlinable
   public borrowing func copy(
@@ -75,8 +76,7 @@ extension MappedFile {
         unsafe pgw_copy_checked(target, viewStart + offset, size) == 0 && !range.flag.isRaised
       }
     if isWhole {
-      return try prove(
-        range.descriptor >= 0 || check == .stamp ? check : .pages, since: before, upTo: offset + size, operation)
+      return try prove(check, since: before, upTo: offset + size, operation)
     }
     try unsafe readThrough(offset, size, target, operation)
     // A read that overlaps a cut can meet its zeros, too.

@@ -28,7 +28,8 @@ extension MappedFile {
     /// Do not reserve swap for the mapping. C: `MAP_NORESERVE`.
     public var noReserve = false
     /// What lost pages show until the scope ends and throws. Zeros are the usual choice; 0xFF makes length-prefixed and
-    /// checksummed formats fail early instead of looping over empty records.
+    /// checksummed formats fail early instead of looping over empty records. A part of more than 1 GiB that is lost at once
+    /// reads as zeros whatever is asked here.
     public var fillByte: UInt8 = 0
     /// False refuses a path whose last part is a symbolic link. C: `O_NOFOLLOW`.
     public var followsSymbolicLinks = true

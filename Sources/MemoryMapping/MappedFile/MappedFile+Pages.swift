@@ -70,6 +70,8 @@ extension MappedFile {
   public borrowing func prefault(_ bounds: Range<Int>? = nil) throws(MappingError) {
     let pages = try pages(of: bounds, .prefault)
     guard pages.length > 0 else { return }
+    // The replaced pages could be loaded, and would prove nothing.
+    if range.flag.isRaised { throw faultError(.prefault) }
     if unsafe pgw_madvise(range.base + pages.start, pages.length, CInt(PGW_MADV_POPULATE_READ)) == 0 { return }
     let error = MappingError.last(.prefault, path: path, offset: fileOffset, length: Int64(pages.length))
     guard error.code == .faulted else { throw error }
@@ -131,6 +133,12 @@ extension MappedFile {
   ///
   /// - Throws: ``MappingError`` with the offset of the first page that cannot be had.
   public borrowing func probe(_ bounds: Range<Int>? = nil) throws(MappingError) {
+    if range.flag.isRaised { throw faultError(.probe) }
+    try probePages(bounds)
+  }
+
+  /// Whatever the mapping has met.
+  private borrowing func probePages(_ bounds: Range<Int>?) throws(MappingError) {
     let pages = try pages(of: bounds, .probe)
     guard pages.length > 0 else { return }
     let asked = bounds ?? 0..<count
@@ -205,7 +213,7 @@ extension MappedFile {
     do throws(MappingError) {
       // The new mapping begins without the lock, the fork and dump policy and the name of the old one.
       try range.apply(options, path: path, offset: offset)
-      try probe(lost)
+      try probePages(lost)
     } catch {
       var error = error
       error.operation = .recover

@@ -72,13 +72,14 @@ internal struct OpenedFile: ~Copyable {
 
   /// True when a file that says to be empty answers a read all the same: files of /proc and /sys.
   ///
-  /// Some of them, such as /proc/PID/pagemap, refuse a read of one byte.
+  /// Some of them, such as /proc/PID/pagemap, refuse a read of one byte. One that fails otherwise is not empty either: whoever
+  /// reads it gets the reason.
   internal static func hasContent(_ descriptor: CInt) -> Bool {
     var byte: UInt8 = 0
     let got = unsafe pgw_pread(descriptor, &byte, 1, 0)
-    guard got < 0, Errno.current == .invalidArgument else { return got > 0 }
+    guard got < 0, Errno.current == .invalidArgument else { return got != 0 }
     return unsafe withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 8) { buffer in
-      unsafe pgw_pread(descriptor, buffer.baseAddress, buffer.count, 0) > 0
+      unsafe pgw_pread(descriptor, buffer.baseAddress, buffer.count, 0) != 0
     }
   }
 

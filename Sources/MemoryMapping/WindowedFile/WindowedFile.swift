@@ -140,11 +140,14 @@ public struct WindowedFile: ~Copyable, Sendable {
   /// - Parameters:
   ///   - start: the first byte, from the start of the file.
   ///   - body: gets the bytes and the offset of the first. The span cannot leave it. What it throws ends the pass.
-  /// - Throws: as ``withWindow(containing:minimum:check:_:)``.
+  /// - Throws: as ``withWindow(containing:minimum:check:_:)``; `invalidRange` for a start outside the file.
   /// - Complexity: O(n) with at most ``budget`` bytes mapped.
   public borrowing func forEachWindow(
     from start: Int64 = 0, _ body: (RawSpan, _ offset: Int64) throws -> Void
   ) throws {
+    guard (0...count).contains(start) else {
+      throw MappingError(.invalidRange, operation: .map, path: path, offset: start, detail: .fileSize(count))
+    }
     var at = start
     while at < count {
       // The last window proves that the file is still as long as it was.

@@ -10,8 +10,10 @@ internal import SystemPackage
 /// which finds also a cut inside a page: that leaves zeros without a fault. Mappings without a
 /// descriptor and snapshots are not asked.
 ///
-/// What is promised: a loop that runs to the `nil` has seen the file's own bytes only. A loop that
-/// is left early has that promise up to its last step; call ``MappedFile/checkFault()`` for what
+/// What is promised: a loop that runs to the `nil` has met no lost page, and the file still reaches
+/// to the end of the view. A cut inside a page that is grown again during the loop is not seen; put
+/// the loop into a scope with ``FaultCheck/stamp`` where others may do that. A loop that is left
+/// early has the promise about pages up to its last step; call ``MappedFile/checkFault()`` for what
 /// was read since.
 public struct FaultChecked: CursorCheck, ~Copyable, Sendable {
   @usableFromInline internal let flag: FaultFlag
