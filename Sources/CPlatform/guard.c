@@ -156,22 +156,35 @@ static bool replace_pages(pgw_slot *slot, uintptr_t from, uintptr_t to) {
 }
 
 // Map entries kept aside. Once a process has more than vm.max_map_count of them (the split for one page in the middle adds
-// two at a time), Linux refuses every mmap, also one that would leave fewer. Unmapping these makes room for that one.
-enum { SPARE_ENTRIES = 5 };
+// two), Linux refuses every mmap, also one that would leave fewer. Unmapping these makes room for that one, and for the
+// splits that other threads are in the middle of.
+enum { SPARE_ENTRIES = 129 };
 static void *spare;
 static uint32_t spare_users;  // handlers that are in replace_all now
 static size_t spare_page;
 
 static void put_spare_aside(void) {
 #if defined(__linux__)
-  char *fresh = mmap(NULL, SPARE_ENTRIES * spare_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  size_t length = SPARE_ENTRIES * spare_page;
+  char *fresh = mmap(NULL, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (fresh == MAP_FAILED) return;
-  // Different rights make different entries.
-  mprotect(fresh + spare_page, spare_page, PROT_READ);
-  mprotect(fresh + 3 * spare_page, spare_page, PROT_READ);
+  // A rare flag, so that no neighbour merges with it: to unmap part of an entry needs one more. And different rights in turn,
+  // which makes each page an entry.
+  bool is_made = madvise(fresh, length, MADV_DONTDUMP) == 0;
+  for (size_t page = 1; is_made && page < SPARE_ENTRIES; page += 2)
+    is_made = mprotect(fresh + page * spare_page, spare_page, PROT_READ) == 0;
   void *none = NULL;
-  if (!__atomic_compare_exchange_n(&spare, &none, fresh, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-    munmap(fresh, SPARE_ENTRIES * spare_page);
+  if (!is_made || !__atomic_compare_exchange_n(&spare, &none, fresh, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+    munmap(fresh, length);
+#endif
+}
+
+/// True while the process is at the limit of map entries: then no range may be split further.
+static bool is_at_limit(void) {
+#if defined(__linux__)
+  return __atomic_load_n(&spare, __ATOMIC_RELAXED) == NULL || __atomic_load_n(&spare_users, __ATOMIC_RELAXED) != 0;
+#else
+  return false;
 #endif
 }
 
@@ -182,14 +195,18 @@ static bool replace_whole(pgw_slot *slot, uintptr_t base, uintptr_t end) {
 
 /// One zeroed mapping in place of all pieces of the slot: the fewest entries there can be.
 static bool replace_all(pgw_slot *slot, uintptr_t base, uintptr_t end) {
-  if (replace_whole(slot, base, end)) return true;
+  if (replace_whole(slot, base, end)) {
+    if (__atomic_load_n(&spare, __ATOMIC_RELAXED) == NULL) put_spare_aside();
+    return true;
+  }
   // Other threads may be at the limit with us. One has the spare entries; its replacement, or theirs, makes room.
   for (int attempt = 0; attempt < 10000; attempt++) {
     __atomic_fetch_add(&spare_users, 1, __ATOMIC_ACQ_REL);
     void *taken = __atomic_exchange_n(&spare, NULL, __ATOMIC_ACQUIRE);
     if (taken != NULL) munmap(taken, SPARE_ENTRIES * spare_page);
     bool replaced = replace_whole(slot, base, end);
-    if (taken != NULL) put_spare_aside();
+    // Also one that another thread could not put back.
+    if (replaced && __atomic_load_n(&spare, __ATOMIC_RELAXED) == NULL) put_spare_aside();
     uint32_t others = __atomic_sub_fetch(&spare_users, 1, __ATOMIC_ACQ_REL);
     if (replaced) return true;
     if (taken == NULL && others == 0 && attempt > 100) break;
@@ -262,7 +279,7 @@ static bool resolve_in_slot(pgw_slot *slot, uintptr_t base, uintptr_t end, uintp
   mark_others(slot, from, to, bits);
   __atomic_fetch_add(&fault_total, 1, __ATOMIC_RELAXED);
 
-  if (replace_pages(slot, from, to)) return true;
+  if ((!is_at_limit() || (from == base && to == end)) && replace_pages(slot, from, to)) return true;
   // The kernel will not split the range once more (vm.max_map_count): replacing all of it needs no further entry.
   lower(&slot->lost_from, 0);
   raise_to(&slot->lost_to, end - base);
