@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The SIGBUS handler and its table. Everything the handler calls is async-signal-safe: fstat, mmap, pthread_sigmask,
-// sigaction and plain memory. It takes no lock and allocates nothing.
+// The SIGBUS handler and its table. Everything the handler calls is async-signal-safe: fstat, mmap and its kin, sched_yield,
+// nanosleep, pthread_sigmask, sigaction and plain memory. It takes no lock and allocates nothing.
 
 #include "pgw_guard.h"
 
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -207,10 +208,15 @@ static bool replace_all(pgw_slot *slot, uintptr_t base, uintptr_t end) {
     bool replaced = replace_whole(slot, base, end);
     // Also one that another thread could not put back.
     if (replaced && __atomic_load_n(&spare, __ATOMIC_RELAXED) == NULL) put_spare_aside();
-    uint32_t others = __atomic_sub_fetch(&spare_users, 1, __ATOMIC_ACQ_REL);
+    __atomic_fetch_sub(&spare_users, 1, __ATOMIC_ACQ_REL);
     if (replaced) return true;
-    if (taken == NULL && others == 0 && attempt > 100) break;
-    sched_yield();
+    // A second in all before this is given up.
+    if (attempt < 100) {
+      sched_yield();
+    } else {
+      struct timespec pause = {0, 100000};
+      nanosleep(&pause, NULL);
+    }
   }
   return false;
 }
