@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MemoryMapping
+import Synchronization
 import SystemPackage
 import Testing
 import _CTestSupport
@@ -61,6 +62,37 @@ import _TestSupport
       // Reading needs none of it.
       let map = try MappedFile(file.path)
       prove(try map.content() == PatternFile.bytes(0..<Int64(3 * SystemPage.size)))
+    }
+  }
+
+  @Test(.rootOnly("holes on a full tmpfs"))
+  func `many threads that lose pages together at the mapping limit all survive`() async {
+    await #expect(processExitsWith: .success) {
+      let page = SystemPage.size
+      let disk = try MountedImage(tmpfs: 1 << 20)
+      let file = try PatternFile(disk.appending("hole"), size: Int64(400 * page), windows: [])
+      try disk.fillUp()
+      let maps = try (0..<16).map { _ in try Boxed(MappedFile(file.path)) }
+      // Every second page with rights of its own, until the kernel refuses; then room for a few splits again.
+      let reach = 140_000
+      let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+      let area = mmap(nil, reach * page, PROT_NONE, flags, -1, 0)!
+      var used = 0
+      while used < reach, mprotect(area + used * page, page, PROT_READ) == 0 { used += 2 }
+      prove(used < reach)
+      for step in 1...20 { munmap(area + (used - 2 * step) * page, 2 * page) }
+      let lost = Atomic<Int>(0)
+      onThreads(maps.count) { number in
+        do throws(MappingError) {
+          try maps[number].value.withBytes { (span: RawSpan) -> Void in
+            span.withUnsafeBytes { bytes in
+              for index in 0..<400 { _ = pgt_touch(bytes.baseAddress! + (index &* 7 % 400) * page) }
+            }
+          }
+        } catch { lost.add(1, ordering: .relaxed) }
+      }
+      prove(lost.load(ordering: .relaxed) == maps.count)
+      munmap(area, reach * page)
     }
   }
 
