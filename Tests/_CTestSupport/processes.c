@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -86,6 +87,10 @@ static uint32_t next_random(uint32_t *state) {
   return *state;
 }
 
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
 // The child uses system calls and its own stack only: it was forked from a program with threads.
 pid_t pgt_fork_writer(const char *path, int64_t size, int mode, uint32_t seed) {
   int descriptor = open(path, O_RDWR | O_CLOEXEC);
@@ -98,6 +103,10 @@ pid_t pgt_fork_writer(const char *path, int64_t size, int mode, uint32_t seed) {
   }
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(0);
+  // It lives long, and must not keep the files of other tests open: a full disk would stay full.
+  if (dup2(descriptor, 3) != 3) _exit(1);
+  descriptor = 3;
+  syscall(SYS_close_range, 4u, ~0u, 0u);
   static uint8_t pattern[251 * 256];
   pgt_pattern(pattern, sizeof pattern, 0);
   int64_t page = sysconf(_SC_PAGESIZE);
