@@ -357,6 +357,32 @@ static bool land_copy(ucontext_t *context) {
 #endif
 }
 
+/// Answers the fault in the first range that holds the address, among those with or without a descriptor.
+static bool resolve_in_table(uintptr_t address, int code, void *raw_context, bool has_descriptor) {
+  uint32_t limit = __atomic_load_n(&slot_limit, __ATOMIC_ACQUIRE);
+  for (uint32_t number = 0; number < limit; number++) {
+    pgw_slot *slot = slot_at(number);
+    if (slot == NULL) continue;
+    uintptr_t base = __atomic_load_n(&slot->base, __ATOMIC_ACQUIRE);
+    if (base == 0 || address < base || address >= __atomic_load_n(&slot->end, __ATOMIC_RELAXED)) continue;
+    if ((slot->descriptor >= 0) != has_descriptor) continue;
+    // Pin, then look again: pgw_guard_remove clears the base first and then waits for the pins (both seq_cst).
+    __atomic_fetch_add(&slot->pins, 1, __ATOMIC_SEQ_CST);
+    base = __atomic_load_n(&slot->base, __ATOMIC_SEQ_CST);
+    uintptr_t end = __atomic_load_n(&slot->end, __ATOMIC_RELAXED);
+    bool resolved = false;
+    if (base != 0 && address >= base && address < end) {
+      int saved = errno;
+      bool is_store = raw_context != NULL && was_store(raw_context);
+      resolved = resolve_in_slot(slot, base, end, address, code, is_store);
+      errno = saved;
+    }
+    __atomic_fetch_sub(&slot->pins, 1, __ATOMIC_SEQ_CST);
+    if (resolved) return true;
+  }
+  return false;
+}
+
 bool pgw_guard_resolve(int signal, void *raw_info, void *raw_context) {
   const siginfo_t *info = raw_info;
   if (signal != SIGBUS || info == NULL || !is_recoverable_code(info->si_code)) return false;
@@ -372,27 +398,9 @@ bool pgw_guard_resolve(int signal, void *raw_info, void *raw_context) {
     siglongjmp(*copy->landing, 1);  // inside pgw_copy_portable: no other frame is between
   }
 
-  uint32_t limit = __atomic_load_n(&slot_limit, __ATOMIC_ACQUIRE);
-  for (uint32_t number = 0; number < limit; number++) {
-    pgw_slot *slot = slot_at(number);
-    if (slot == NULL) continue;
-    uintptr_t base = __atomic_load_n(&slot->base, __ATOMIC_ACQUIRE);
-    if (base == 0 || address < base || address >= __atomic_load_n(&slot->end, __ATOMIC_RELAXED)) continue;
-    // Pin, then look again: pgw_guard_remove clears the base first and then waits for the pins (both seq_cst).
-    __atomic_fetch_add(&slot->pins, 1, __ATOMIC_SEQ_CST);
-    base = __atomic_load_n(&slot->base, __ATOMIC_SEQ_CST);
-    uintptr_t end = __atomic_load_n(&slot->end, __ATOMIC_RELAXED);
-    bool resolved = false;
-    if (base != 0 && address >= base && address < end) {
-      int saved = errno;
-      bool is_store = raw_context != NULL && was_store(raw_context);
-      resolved = resolve_in_slot(slot, base, end, address, info->si_code, is_store);
-      errno = saved;
-    }
-    __atomic_fetch_sub(&slot->pins, 1, __ATOMIC_SEQ_CST);
-    if (resolved) return true;
-  }
-  return false;
+  // Where ranges overlap, one that can ask its file comes first: it replaces a lost tail at once.
+  return resolve_in_table(address, info->si_code, raw_context, true) ||
+         resolve_in_table(address, info->si_code, raw_context, false);
 }
 
 static void handle_sigbus(int signal, siginfo_t *info, void *context) {
