@@ -548,6 +548,18 @@ uint32_t pgw_guard_state(const pgw_slot *slot) {
   return __atomic_load_n(&slot->state, __ATOMIC_RELAXED);
 }
 
+pgw_loss pgw_guard_loss(const pgw_slot *slot) {
+  pgw_loss loss;
+  loss.state = pgw_guard_state(slot);
+  // Pairs with the state's store in record_loss: what was written before it is seen.
+  __atomic_thread_fence(__ATOMIC_ACQUIRE);
+  loss.first_lost = __atomic_load_n(&slot->first_lost, __ATOMIC_RELAXED);
+  loss.lost_from = __atomic_load_n(&slot->lost_from, __ATOMIC_RELAXED);
+  loss.lost_to = __atomic_load_n(&slot->lost_to, __ATOMIC_RELAXED);
+  loss.fault_count = __atomic_load_n(&slot->fault_count, __ATOMIC_RELAXED);
+  return loss;
+}
+
 void pgw_guard_inspect(pgw_guard_report *report) {
   memset(report, 0, sizeof *report);
   report->installed = __atomic_load_n(&install_state, __ATOMIC_ACQUIRE) == 1;

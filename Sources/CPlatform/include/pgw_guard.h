@@ -72,6 +72,13 @@ void pgw_guard_set_protection(pgw_slot *slot, int protection);
 /// Reads state with the order that a guarded scope needs: data loads before this call happened before the read.
 uint32_t pgw_guard_state(const pgw_slot *slot);
 
+/// What a slot tells of its losses, read while handlers may write it.
+typedef struct pgw_loss {
+  uint32_t state;
+  uint64_t first_lost, lost_from, lost_to, fault_count;
+} pgw_loss;
+pgw_loss pgw_guard_loss(const pgw_slot *slot);
+
 typedef struct pgw_guard_report {
   bool installed;           // the handler was installed by this process at some time
   bool current;             // it is the one the kernel calls now

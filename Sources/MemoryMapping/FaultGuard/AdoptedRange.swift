@@ -42,13 +42,14 @@ public struct AdoptedRange: ~Copyable, @unchecked Sendable {
   public var isLost: Bool { flag.isRaised }
 
   /// How many faults were answered in the range.
-  public var faultCount: Int { unsafe Int(slot.pointee.fault_count) }
+  public var faultCount: Int { unsafe Int(pgw_guard_loss(slot).fault_count) }
 
   /// The replaced part, in bytes from the start of the range; nil while healthy.
   public var lostRange: Range<Int>? {
     guard flag.isRaised else { return nil }
-    let lower = unsafe min(Int(slot.pointee.lost_from), length)
-    return unsafe lower..<max(lower, min(Int(slot.pointee.lost_to), length))
+    let loss = unsafe pgw_guard_loss(slot)
+    let lower = Int(min(loss.lost_from, UInt64(length)))
+    return lower..<max(lower, Int(min(loss.lost_to, UInt64(length))))
   }
 
   /// The owner has mapped the file over the range again: begin anew.

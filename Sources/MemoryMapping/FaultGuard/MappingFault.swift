@@ -68,17 +68,14 @@ extension FaultOrigin {
   /// What the slot tells, with the kind found out by asking the file now. Nil while healthy.
   internal func fault(slack: Int, count viewCount: Int) -> MappingFault? {
     guard let slot = unsafe slot, flag.isRaised else { return nil }
-    let state = unsafe pgw_guard_state(slot)
+    let loss = unsafe pgw_guard_loss(slot)
     let base = unsafe Int64(slot.pointee.file_offset)
-    let lostFrom = unsafe min(slot.pointee.lost_from, UInt64(length))
-    let lostTo = unsafe min(slot.pointee.lost_to, UInt64(length))
-    // Stored before the state; cleared by a recovery that another thread ran meanwhile.
-    let offset = unsafe base + Int64(min(slot.pointee.first_lost, UInt64(length)))
-    let lower = min(max(0, Int(lostFrom) - slack), viewCount)
-    let upper = min(max(lower, Int(lostTo) - slack), viewCount)
+    let offset = base + Int64(min(loss.first_lost, UInt64(length)))
+    let lower = min(max(0, Int(min(loss.lost_from, UInt64(length))) - slack), viewCount)
+    let upper = min(max(lower, Int(min(loss.lost_to, UInt64(length))) - slack), viewCount)
     return MappingFault(
-      offset: offset, kind: kind(state: state, offset: offset), count: unsafe Int(slot.pointee.fault_count),
-      lostRange: lower..<upper, includesStore: state & UInt32(PGW_LOST_STORE) != 0)
+      offset: offset, kind: kind(state: loss.state, offset: offset), count: Int(loss.fault_count),
+      lostRange: lower..<upper, includesStore: loss.state & UInt32(PGW_LOST_STORE) != 0)
   }
 
   private func kind(state: UInt32, offset: Int64) -> MappingFault.Kind {
