@@ -80,7 +80,8 @@ import _TestSupport
       var used = 0
       while used < reach, mprotect(area + used * page, page, PROT_READ) == 0 { used += 2 }
       prove(used < reach)
-      for step in 1...20 { munmap(area + (used - 2 * step) * page, 2 * page) }
+      // The threads need some of it for their stacks and heaps.
+      for step in 1...400 { munmap(area + (used - 2 * step) * page, 2 * page) }
       let lost = Atomic<Int>(0)
       onThreads(maps.count) { number in
         do throws(MappingError) {
