@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MemoryMapping
-import Synchronization
 import SystemPackage
 import Testing
 import _CTestSupport
@@ -71,7 +70,7 @@ import _TestSupport
     }
   }
 
-  static let cells = Mutex((cells: 0, reads: 0))
+  static let cells = Locked((cells: 0, reads: 0))
 
   /// Cuts the file as `actor`.
   static func perform(_ scene: Scene, _ actor: Actor, _ file: borrowing PatternFile) {
@@ -196,7 +195,7 @@ import _TestSupport
 
 /// What several threads got.
 final class Results: Sendable {
-  private let list = Mutex([Result<[UInt8], MappingError>]())
+  private let list = Locked([Result<[UInt8], MappingError>]())
 
   var all: [Result<[UInt8], MappingError>] { list.withLock { $0 } }
 

@@ -37,7 +37,7 @@ import _TestSupport
     let size = Self.pages * SystemPage.size
     let folder = try TemporaryDirectory()
     let file = try PatternFile(folder.appending("file"), size: Int64(size))
-    let total = Mutex(Tally())
+    let total = Locked(Tally())
     let faults = Atomic<Int>(0)
     let copyFaultsBefore = FaultGuard.status.copyFaultCount
     let start = pgt_now_ns()

@@ -237,6 +237,53 @@ int pgt_threads(int count, void (*body)(int, void *), void *context) {
   return result;
 }
 
+typedef struct {
+  pthread_barrier_t *gate;
+  const uint8_t *range;
+  size_t pages, page;
+} limit_toucher;
+static void *touch_at_limit(void *raw) {
+  limit_toucher *own = raw;
+  pthread_barrier_wait(own->gate);
+  for (size_t i = 0; i < own->pages; i++) pgt_touch(own->range + i * 7 % own->pages * own->page);
+  return NULL;
+}
+int pgt_touch_at_mapping_limit(const void *const *ranges, int count, size_t pages, int room) {
+  pthread_t threads[64];
+  limit_toucher own[64];
+  pthread_barrier_t gate;
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), reach = 200000, used = 0;
+  if (count > 64 || pages % 7 == 0) return EINVAL;
+  pthread_barrier_init(&gate, NULL, (unsigned)count + 1);
+  for (int i = 0; i < count; i++) {
+    own[i] = (limit_toucher){&gate, ranges[i], pages, page};
+    int error = pthread_create(&threads[i], NULL, touch_at_limit, &own[i]);
+    if (error != 0) return error;
+  }
+  char *area = mmap(NULL, reach * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (area == MAP_FAILED) return errno;
+  // Every second page gets rights of its own, until the kernel splits no more.
+  while (used < reach && mprotect(area + used * page, page, PROT_READ) == 0) used += 2;
+  for (int i = 1; i <= room; i++) munmap(area + (used - 2 * (size_t)i) * page, 2 * page);
+  pthread_barrier_wait(&gate);
+  for (int i = 0; i < count; i++) pthread_join(threads[i], NULL);
+  munmap(area, reach * page);
+  pthread_barrier_destroy(&gate);
+  return used < reach ? 0 : ENOTSUP;
+}
+
+void *pgt_lock_make(void) {
+  pthread_mutex_t *lock = malloc(sizeof *lock);
+  pthread_mutex_init(lock, NULL);
+  return lock;
+}
+void pgt_lock_free(void *lock) {
+  pthread_mutex_destroy(lock);
+  free(lock);
+}
+void pgt_lock(void *lock) { pthread_mutex_lock(lock); }
+void pgt_unlock(void *lock) { pthread_mutex_unlock(lock); }
+
 static int limit(int what, uint64_t value) {
   struct rlimit both = {value, value};
   return setrlimit(what, &both);

@@ -112,6 +112,15 @@ void pgt_watchdog_stop(int ticket);
 int pgt_watchdog_ticket(void);
 /// Runs `body(index, context)` on `count` threads and waits for all.
 int pgt_threads(int count, void (*body)(int, void *), void *context);
+/// Takes up every mapping that the kernel grants this process (vm.max_map_count) but for `room` splits, and lets `count`
+/// threads, started before, touch every page of one range of `pages` pages each, in an order that joins no neighbours.
+/// Neither Swift nor malloc runs in between. Returns 0, or an errno; ENOTSUP where no limit was met.
+int pgt_touch_at_mapping_limit(const void *const *ranges, int count, size_t pages, int room);
+/// A pthread mutex, which ThreadSanitizer knows, unlike Swift's own.
+void *pgt_lock_make(void);
+void pgt_lock_free(void *lock);
+void pgt_lock(void *lock);
+void pgt_unlock(void *lock);
 uint64_t pgt_now_ns(void);
 void pgt_sleep_us(unsigned microseconds);
 
