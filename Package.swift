@@ -71,7 +71,7 @@ let package = Package(
     // Tests.
     .target(name: "_CTestSupport", path: "Tests/_CTestSupport", cSettings: cSettings),
     .target(
-      name: "_TestSupport", dependencies: ["_CTestSupport", system], path: "Tests/_TestSupport",
+      name: "_TestSupport", dependencies: ["_CTestSupport", "CPlatform", system], path: "Tests/_TestSupport",
       swiftSettings: testSettings),
     .testTarget(
       name: "MemoryMappingTests",

@@ -90,8 +90,8 @@ int pgt_block_sigbus(bool block) {
 int pgt_default_sigbus(void) { return signal(SIGBUS, SIG_DFL) == SIG_ERR ? -1 : 0; }
 void pgt_raise_sigbus(void) { kill(getpid(), SIGBUS); }
 
-static volatile int signal_counts[65];
-static void count_signal(int number) { signal_counts[number]++; }
+static int signal_counts[65];
+static void count_signal(int number) { __atomic_fetch_add(&signal_counts[number], 1, __ATOMIC_RELAXED); }
 int pgt_count_signal(int number) {
   struct sigaction present;
   if (sigaction(number, NULL, &present) == 0 && present.sa_handler != count_signal) {

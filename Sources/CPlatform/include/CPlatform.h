@@ -9,6 +9,7 @@
 #include "pgw_guard.h"
 #include "pgw_observe.h"
 #include "pgw_scan.h"
+#include "pgw_storage.h"
 #include "pgw_system.h"
 
 #endif

@@ -7,7 +7,8 @@ extension MappingError {
       case notFound, permissionDenied, isDirectory, unsupportedFileType, symbolicLink, tooManyOpenFiles
       case addressSpaceExhausted, memoryExhausted, mappingLimitReached, lockLimitReached, invalidRange, truncated
       case changed, noSpace, inputOutput, memoryFailure, faulted, stale, notSupported, notSealed, leaseRefused
-      case readOnly, limitExceeded, interrupted, pathInvalid, invalidLayout, busy, other
+      case readOnly, limitExceeded, interrupted, pathInvalid, invalidLayout, busy, alreadyExists, syncFailed, corrupt
+      case wrongState, other
     }
     @usableFromInline internal let value: Value
     @inlinable internal init(_ value: Value) { self.value = value }
@@ -69,6 +70,14 @@ extension MappingError {
     public static let invalidLayout = Code(.invalidLayout)
     /// The file or the range is in use.
     public static let busy = Code(.busy)
+    /// There is a file at the path, and it was to be made.
+    public static let alreadyExists = Code(.alreadyExists)
+    /// An earlier attempt to write data back failed: nobody can say which of it is on disk. Final for the object.
+    public static let syncFailed = Code(.syncFailed)
+    /// The bytes on disk are not what was written there: a checksum or a length is wrong.
+    public static let corrupt = Code(.corrupt)
+    /// The call does not fit what the object is doing, for example a commit without a transaction.
+    public static let wrongState = Code(.wrongState)
     /// Anything else: see ``MappingError/errno``.
     public static let other = Code(.other)
 
@@ -128,6 +137,14 @@ extension MappingError.Code {
       ("the path is not valid", "Check that each part but the last is a directory and none is too long.")
     case .invalidLayout: ("the layout is not the expected one", "Compare the declared fields with the real ones.")
     case .busy: ("it is in use", "Wait until the other user has finished.")
+    case .alreadyExists: ("the file is there already", "Open it instead, or choose another name.")
+    case .syncFailed:
+      (
+        "an earlier write-back failed, so what is on disk is unknown",
+        "Close it, look at the kernel log and the device, open it again; what was not acknowledged must be written again."
+      )
+    case .corrupt: ("its bytes are damaged", "Restore it from a copy; `pagewise verify` shows what is wrong.")
+    case .wrongState: ("the call does not fit its state", "See the documentation of the call for the order.")
     case .other: ("the system call failed", "See the error number.")
     }
   }

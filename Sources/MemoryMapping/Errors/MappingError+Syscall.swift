@@ -41,6 +41,8 @@ extension MappingError {
     case (.seal, .notPermitted): .notSealed
     case (.resize, .notPermitted), (.write, .notPermitted): .readOnly
     case (.write, .badFileDescriptor): .readOnly
+    case (.lockFile, .resourceTemporarilyUnavailable), (.lockFile, .permissionDenied): .busy
+    case (_, .fileExists): .alreadyExists
     case (_, .noSuchFileOrDirectory): .notFound
     case (_, .permissionDenied), (_, .notPermitted): .permissionDenied
     case (_, .isDirectory): .isDirectory

@@ -78,6 +78,19 @@ extension MappingError {
     @inlinable public static var reserve: Operation { Operation("reserve address space for") }
     @inlinable public static var resize: Operation { Operation("resize") }
     @inlinable public static var write: Operation { Operation("write") }
+    @inlinable public static var create: Operation { Operation("create") }
+    @inlinable public static var flush: Operation { Operation("flush") }
+    @inlinable public static var punchHole: Operation { Operation("punch a hole into") }
+    @inlinable public static var reserveSpace: Operation { Operation("reserve space in") }
+    @inlinable public static var lockFile: Operation { Operation("take the lock of") }
+    @inlinable public static var append: Operation { Operation("append to") }
+    @inlinable public static var begin: Operation { Operation("begin a transaction on") }
+    @inlinable public static var commit: Operation { Operation("commit to") }
+    @inlinable public static var rollback: Operation { Operation("roll back") }
+    @inlinable public static var checkpoint: Operation { Operation("checkpoint") }
+    @inlinable public static var replay: Operation { Operation("replay the journal of") }
+    @inlinable public static var replace: Operation { Operation("replace") }
+    @inlinable public static var verify: Operation { Operation("verify") }
     @inlinable public static var iterate: Operation { Operation("iterate over") }
     @inlinable public static var guardInstall: Operation { Operation("install the fault guard for") }
     @inlinable public static var calibrate: Operation { Operation("calibrate") }

@@ -82,17 +82,41 @@ extension FaultOrigin {
     if state & UInt32(PGW_LOST_MEMORY) != 0 { return .memoryFailure }
     if state & UInt32(PGW_LOST_TAIL) != 0 { return .truncated }
     guard descriptor >= 0 else { return .unknown }
+    if state & UInt32(PGW_LOST_STORE) != 0 { return storeFault(at: offset) }
     // read(2) tells as an errno what the fault could not.
     var byte: UInt8 = 0
     let got = unsafe pgw_pread(descriptor, &byte, 1, offset)
     if got < 0 { return Errno.current == .ioError ? .inputOutput : .unknown }
     if got == 0 { return .truncated }
-    var system = pgw_filesystem()
-    if unsafe pgw_fstatfs(descriptor, &system) == 0, system.total_bytes > 0,
-      system.free_bytes < UInt64(SystemPage.size)
-    {
-      return .noSpace
+    return isFull ? .noSpace : .unknown
+  }
+
+  /// Why the page at the file's byte `offset` cannot be stored to.
+  internal func storeFault(at offset: Int64) -> MappingFault.Kind {
+    guard descriptor >= 0 else { return .unknown }
+    var byte: UInt8 = 0
+    let got = unsafe pgw_pread(descriptor, &byte, 1, offset)
+    if got < 0 { return Errno.current == .ioError ? .inputOutput : .unknown }
+    if got == 0 { return .truncated }
+    // Asking for the page's blocks gives the errno that the fault had no room for: also that of a quota.
+    var now = pgw_stat()
+    guard unsafe pgw_fstat(descriptor, &now) == 0 else { return .unknown }
+    let length = min(Int64(SystemPage.size), now.size - offset)
+    if length > 0, pgw_allocate(descriptor, offset, length) != 0 {
+      switch Errno.current {
+      case .noSpace, .diskQuotaExceeded: return .noSpace
+      case .ioError: return .inputOutput
+      default: break
+      }
     }
-    return .unknown
+    return isFull ? .noSpace : .unknown
+  }
+
+  /// True when the file system has next to nothing left: copying file systems fail a little before zero.
+  private var isFull: Bool {
+    var system = pgw_filesystem()
+    guard unsafe pgw_fstatfs(descriptor, &system) == 0, system.total_bytes > 0 else { return false }
+    return system.free_bytes < UInt64(max(SystemPage.size, 1 << 20))
+      && system.free_bytes < max(UInt64(SystemPage.size), system.total_bytes / 100)
   }
 }

@@ -60,7 +60,8 @@ extension MappedFile {
 
   /// Maps `count` bytes at `offset` and applies the options. The file's descriptor ends in the range, or is closed.
   internal static func map(
-    _ file: consuming OpenedFile, offset: Int64, count: Int, pageSize: Int, options: Options, path: FilePath?
+    _ file: consuming OpenedFile, offset: Int64, count: Int, pageSize: Int, options: Options, path: FilePath?,
+    protection: CInt = 1
   ) throws(MappingError) -> MappedRange {
     guard count > 0 else { return MappedRange(emptyWith: options.keepsDescriptor ? file.take() : -1) }
     guard let span = PageMath(pageSize: pageSize).span(offset: offset, length: count) else {
@@ -71,22 +72,23 @@ extension MappedFile {
     if options.noReserve { flags |= PGW_MAP_NORESERVE }
 
     let base = unsafe try place(
-      file.descriptor, span: span, flags: CInt(flags),
+      file.descriptor, span: span, flags: CInt(flags), protection: protection,
       alignment: pageSize > SystemPage.size ? nil : options.alignment, path: path)
     // A lease ends with its last descriptor.
     let keepsDescriptor = options.keepsDescriptor || options.stability == .lease
     let range = unsafe try MappedRange(
       adopting: base, length: span.length, pageSize: pageSize, descriptor: keepsDescriptor ? file.take() : -1,
-      fileOffset: span.offset, protection: 1, fillByte: options.fillByte, path: path)
+      fileOffset: span.offset, protection: protection, fillByte: options.fillByte, path: path)
     try range.apply(options, path: path, offset: offset)
     return range
   }
 
   private static func place(
-    _ descriptor: CInt, span: (offset: Int64, slack: Int, length: Int), flags: CInt, alignment: Int?, path: FilePath?
+    _ descriptor: CInt, span: (offset: Int64, slack: Int, length: Int), flags: CInt, protection: CInt, alignment: Int?,
+    path: FilePath?
   ) throws(MappingError) -> UnsafeMutableRawPointer {
     guard let alignment else {
-      guard let base = unsafe pgw_map(nil, span.length, 1, flags, descriptor, span.offset) else {
+      guard let base = unsafe pgw_map(nil, span.length, protection, flags, descriptor, span.offset) else {
         throw .last(.map, path: path, offset: span.offset, length: Int64(span.length))
       }
       return unsafe base
@@ -107,7 +109,7 @@ extension MappedFile {
     let target = unsafe start + front
     guard
       let base = unsafe pgw_map(
-        target, span.length, 1, flags | CInt(PGW_MAP_FIXED), descriptor, span.offset)
+        target, span.length, protection, flags | CInt(PGW_MAP_FIXED), descriptor, span.offset)
     else {
       let error = MappingError.last(.map, path: path, offset: span.offset, length: Int64(span.length))
       unsafe pgw_unmap(start, room)

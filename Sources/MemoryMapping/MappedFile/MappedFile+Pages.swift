@@ -208,7 +208,7 @@ extension MappedFile {
     let offset = fileOffset - Int64(slack)
     guard
       unsafe pgw_map(
-        range.base, range.length, 1, CInt(flags | PGW_MAP_FIXED), range.descriptor, offset) != nil
+        range.base, range.length, range.protection, CInt(flags | PGW_MAP_FIXED), range.descriptor, offset) != nil
     else { throw .last(.recover, path: path, offset: offset, length: Int64(range.length)) }
     do throws(MappingError) {
       // The new mapping begins without the lock, the fork and dump policy and the name of the old one.

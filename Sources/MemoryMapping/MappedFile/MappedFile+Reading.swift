@@ -120,6 +120,7 @@ extension MappedFile {
   }
 
   /// What fstat can prove, whatever the mapping has met: the file reaches to `upper`, and its stamp did not move.
+  @usableFromInline
   internal borrowing func compareWithFile(
     _ check: FaultCheck, since before: FileIdentity?, upTo upper: Int, _ operation: MappingError.Operation
   ) throws(MappingError) {

@@ -89,7 +89,7 @@ public struct MappedFile: ~Copyable, Sendable {
   }
 
   internal init(
-    _ file: consuming OpenedFile, offset: Int64, length: Int?, options: Options, path: FilePath?
+    _ file: consuming OpenedFile, offset: Int64, length: Int?, options: Options, path: FilePath?, protection: CInt = 1
   ) throws(MappingError) {
     let size = try Self.mappableSize(of: file, path: path)
     let viewCount = try Self.viewCount(size: size, offset: offset, length: length, path: path)
@@ -103,7 +103,7 @@ public struct MappedFile: ~Copyable, Sendable {
     }
     let unit = Self.pageSize(of: fileToMap)
     var range = try Self.map(
-      fileToMap, offset: offset, count: viewCount, pageSize: unit, options: options, path: path)
+      fileToMap, offset: offset, count: viewCount, pageSize: unit, options: options, path: path, protection: protection)
     range.holdsLease = options.stability == .lease
     self.range = range
     self.slack = Int(offset & Int64(unit - 1))

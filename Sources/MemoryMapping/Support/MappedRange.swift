@@ -17,6 +17,8 @@ internal struct MappedRange: ~Copyable, @unchecked Sendable {
   @usableFromInline internal let flag: FaultFlag
   /// Owned; -1 when there is none.
   @usableFromInline internal let descriptor: CInt
+  /// PROT_* of the pages.
+  @usableFromInline internal let protection: CInt
   /// A lease belongs to the open file, which a caller's descriptor or a forked child may hold for longer than we do.
   @usableFromInline internal var holdsLease = false
 
@@ -38,6 +40,7 @@ internal struct MappedRange: ~Copyable, @unchecked Sendable {
     unsafe self.slot = unsafe slot
     self.flag = unsafe FaultFlag(slot: slot)
     self.descriptor = descriptor
+    self.protection = protection
   }
 
   /// A range without bytes: nothing is mapped and nothing can be lost.
@@ -47,6 +50,7 @@ internal struct MappedRange: ~Copyable, @unchecked Sendable {
     unsafe self.slot = nil
     self.flag = .never
     self.descriptor = descriptor
+    self.protection = 1
   }
 
   /// Unguarded private memory of this process: nobody else can take its pages away.
@@ -56,6 +60,7 @@ internal struct MappedRange: ~Copyable, @unchecked Sendable {
     unsafe self.slot = nil
     self.flag = .never
     self.descriptor = -1
+    self.protection = 3
   }
 
   // Inlinable, because the inlinable owner destroys it: without this the optimizer of Swift 6.3 stops with an assertion.
