@@ -100,7 +100,7 @@ int pgt_count_signal(int number) {
     present.sa_flags = SA_RESTART;
     sigaction(number, &present, NULL);
   }
-  return signal_counts[number];
+  return __atomic_load_n(&signal_counts[number], __ATOMIC_RELAXED);
 }
 
 // ---------------------------------------------------------------------------------- memory

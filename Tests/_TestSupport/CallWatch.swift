@@ -89,7 +89,7 @@ public final class CallWatch {
   ///   - body: sets its scene up anew each time; the call `watched` runs the part whose calls are counted.
   @discardableResult
   public static func failEachCall(
-    _ answers: [Errno?], applies: (Kind, Errno?) -> Bool = { _, _ in true },
+    _ answers: [Errno?], applies: @escaping (Kind, Errno?) -> Bool = { _, _ in true },
     _ body: (_ what: String, _ watch: CallWatch) throws -> Void
   ) rethrows -> Int {
     var runs = 0
