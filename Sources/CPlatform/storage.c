@@ -10,6 +10,9 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#if defined(__APPLE__)
+#include <sys/random.h>
+#endif
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -126,6 +129,20 @@ int pgw_storage_allocate(int descriptor, int64_t offset, int64_t length) {
   return (int)WATCHED(call, pgw_allocate(descriptor, offset, length));
 }
 
+static int allocate_ahead(int descriptor, int64_t offset, int64_t length) {
+#if defined(__linux__)
+  return fallocate(descriptor, FALLOC_FL_KEEP_SIZE, offset, length);
+#else
+  // F_PREALLOCATE leaves the size alone anyway.
+  return pgw_allocate(descriptor, offset, length);
+#endif
+}
+
+int pgw_storage_allocate_ahead(int descriptor, int64_t offset, int64_t length) {
+  pgw_call call = {.kind = PGW_CALL_ALLOCATE, .descriptor = descriptor, .offset = offset, .length = (uint64_t)length};
+  return (int)WATCHED(call, allocate_ahead(descriptor, offset, length));
+}
+
 static int punch(int descriptor, int64_t offset, int64_t length) {
 #if defined(__APPLE__)
   struct fpunchhole hole = {0, 0, offset, length};
@@ -205,6 +222,28 @@ int pgw_storage_writeback(int descriptor, int64_t offset, int64_t length) {
   return (int)WATCHED(call, (errno = ENOTSUP, -1));
 #endif
 }
+
+// ------------------------------------------------------------------------------------------------ identity
+
+char *pgw_real_path(const char *path) { return realpath(path, NULL); }
+
+int64_t pgw_birth_ns(int descriptor) {
+#if defined(__linux__)
+  struct statx found;
+  memset(&found, 0, sizeof found);
+  if (statx(descriptor, "", AT_EMPTY_PATH, STATX_BTIME, &found) != 0 || !(found.stx_mask & STATX_BTIME)) return 0;
+  return found.stx_btime.tv_sec * 1000000000 + found.stx_btime.tv_nsec;
+#elif defined(__APPLE__)
+  struct stat found;
+  if (fstat(descriptor, &found) != 0) return 0;
+  return (int64_t)found.st_birthtimespec.tv_sec * 1000000000 + found.st_birthtimespec.tv_nsec;
+#else
+  (void)descriptor;
+  return 0;
+#endif
+}
+
+int pgw_random(void *bytes, size_t count) { return getentropy(bytes, count); }
 
 // ------------------------------------------------------------------------------------------- who else has it
 

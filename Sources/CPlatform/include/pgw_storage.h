@@ -72,6 +72,9 @@ int pgw_storage_allocate(int descriptor, int64_t offset, int64_t length);
 /// Gives the blocks of a range back; it reads as zeros. The size stays.
 int pgw_storage_punch(int descriptor, int64_t offset, int64_t length);
 
+/// Blocks for a range, also behind the end of the file, whose size stays. Never emulated by writing.
+int pgw_storage_allocate_ahead(int descriptor, int64_t offset, int64_t length);
+
 /// What a sync has to reach.
 typedef enum pgw_sync_level {
   PGW_SYNC_DATA,     // Linux: fdatasync. Darwin: fsync, which reaches the drive, not its medium.
@@ -87,6 +90,13 @@ int pgw_storage_writeback(int descriptor, int64_t offset, int64_t length);
 int pgw_storage_sync_folder(const char *path);
 int pgw_storage_rename(const char *from, const char *to);
 int pgw_storage_unlink(const char *path);
+
+/// The path without symbolic links, "." and ".." (realpath). Freed by the caller; NULL on failure.
+char *pgw_real_path(const char *path);
+/// When the file was made, nanoseconds since 1970; 0 where that is not known.
+int64_t pgw_birth_ns(int descriptor);
+/// Fills with random bytes from the kernel. 0 or -1.
+int pgw_random(void *bytes, size_t count);
 
 /// A lock of the whole file that belongs to the open file and ends with it, also when its process is killed (OFD lock; flock on
 /// Darwin). Does not wait: EAGAIN while somebody else has it.

@@ -91,3 +91,23 @@ extension FilePath {
     }
   }
 }
+
+extension FilePath {
+  /// The path with `suffix` behind its last name.
+  internal func appending(suffix: String) -> FilePath {
+    guard let name = lastComponent else { return self }
+    // Through the platform's characters: a name may be no UTF-8.
+    var whole = unsafe name.withPlatformString { unsafe Array(UnsafeBufferPointer(start: $0, count: name.length)) }
+    whole += suffix.utf8.map { CInterop.PlatformChar(truncatingIfNeeded: $0) } + [0]
+    let renamed = unsafe whole.withUnsafeBufferPointer { unsafe FilePath.Component(platformString: $0.baseAddress!) }
+    return removingLastComponent().appending(renamed ?? name)
+  }
+
+  /// The same file by a path without symbolic links, so that what lies beside it is found by every name.
+  internal func resolvingLinks(_ operation: MappingError.Operation) throws(MappingError) -> FilePath {
+    let resolved = unsafe withPlatformString { unsafe pgw_real_path($0) }
+    guard let resolved = unsafe resolved else { throw .last(operation, path: self) }
+    defer { unsafe free(resolved) }
+    return unsafe FilePath(platformString: resolved)
+  }
+}

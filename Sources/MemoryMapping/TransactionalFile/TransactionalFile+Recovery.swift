@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CPlatform
+internal import SystemPackage
+
+extension TransactionalFile {
+  /// Brings what the journal holds into the file, then begins a new epoch. Nothing is done where there is nothing to do.
+  internal static func recover(
+    _ file: CInt, _ journal: inout Journal, _ header: Journal.Header, _ subject: Journal.Subject, size: Int64,
+    options: Options, path: FilePath
+  ) throws(MappingError) -> Recovery {
+    // The lowest bit or unequal words: a writer ended while it was applying.
+    let settled = header.state.map { $0 & 1 == 0 } ?? false
+    var records = try journal.scan(state: header.state)
+    if !header.subject.matches(subject) {
+      if !records.isEmpty {
+        switch options.strangeJournal {
+        case .refuse:
+          throw MappingError(
+            .corrupt, operation: .replay, path: path,
+            detail: .note(
+              "\(journal.path.lastComponent?.string ?? "the journal") holds \(records.count) commits of another file; "
+                + "say whether to replay or discard them"))
+        case .replay: break
+        case .discard: records = []
+        }
+      }
+      try journal.rebind(to: subject)
+      // Sizes of another file say nothing about this one.
+    } else if size < journal.slot.size {
+      throw MappingError(
+        .truncated, operation: .replay, path: path, offset: size, length: journal.slot.size - size,
+        detail: .fileSize(size))
+    }
+    guard let last = records.last else {
+      if !settled { try journal.publish(generation: journal.slot.generation, isApplying: false) }
+      if journal.slot.size != size { try journal.beginEpoch(generation: journal.slot.generation, size: size) }
+      return Recovery(replayedCommits: 0, generation: journal.slot.generation)
+    }
+    try journal.publish(generation: journal.slot.generation, isApplying: true)
+    // The records may be in the page cache alone, left by a writer that was killed: they must be on disk before any of them is in
+    // the file.
+    try journal.sync()
+    var known = size
+    for record in records {
+      if record.size > known {
+        guard pgw_storage_truncate(file, record.size) == 0 else {
+          throw .last(.replay, path: path, offset: known, length: record.size - known)
+        }
+        known = record.size
+      }
+      try journal.replay(record, into: file, path: path)
+    }
+    guard pgw_storage_sync(file, PGW_SYNC_DATA) == 0 else { throw .last(.replay, path: path) }
+    try journal.beginEpoch(generation: last.generation, size: known)
+    try journal.publish(generation: last.generation, isApplying: false)
+    return Recovery(replayedCommits: records.count, generation: last.generation)
+  }
+}
+
+extension Journal {
+  /// Makes this the journal of another file.
+  internal borrowing func rebind(to subject: Subject) throws(MappingError) {
+    var bytes = Header.magic + [UInt8](repeating: 0, count: 44)
+    bytes.store(Self.version.littleEndian, at: 8)
+    bytes.replaceSubrange(16..<32, with: identifier)
+    bytes.store(subject.inode.littleEndian, at: 32)
+    bytes.store(subject.birth.littleEndian, at: 40)
+    bytes.store(Self.checksum(bytes[..<48], 0).littleEndian, at: 48)
+    let result = unsafe bytes.withUnsafeBytes {
+      unsafe pgw_storage_write(descriptor.number, $0.baseAddress!, $0.count, 0)
+    }
+    guard result == 0, pgw_storage_sync(descriptor.number, PGW_SYNC_DATA) == 0 else {
+      throw .last(.replay, path: path)
+    }
+  }
+}
