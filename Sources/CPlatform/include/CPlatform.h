@@ -5,6 +5,7 @@
 #ifndef PGW_CPLATFORM_H
 #define PGW_CPLATFORM_H
 
+#include "pgw_checksum.h"
 #include "pgw_compare.h"
 #include "pgw_copy.h"
 #include "pgw_guard.h"
