@@ -15,6 +15,7 @@
 #endif
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pgw_system.h"
@@ -241,6 +242,11 @@ int64_t pgw_birth_ns(int descriptor) {
   (void)descriptor;
   return 0;
 #endif
+}
+
+void pgw_sleep_ns(uint64_t nanoseconds) {
+  struct timespec pause = {(time_t)(nanoseconds / 1000000000), (long)(nanoseconds % 1000000000)};
+  nanosleep(&pause, NULL);
 }
 
 int pgw_random(void *bytes, size_t count) { return getentropy(bytes, count); }

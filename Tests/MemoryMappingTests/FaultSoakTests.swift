@@ -166,15 +166,3 @@ final class Boxed: @unchecked Sendable {
   var value: MappedFile
   init(_ value: consuming MappedFile) { self.value = value }
 }
-
-/// xorshift64.
-struct Random {
-  private var state: UInt64
-  init(seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 | 1 }
-  mutating func below(_ limit: Int) -> Int {
-    state ^= state << 13
-    state ^= state >> 7
-    state ^= state << 17
-    return Int(state >> 8) % limit
-  }
-}

@@ -116,6 +116,15 @@ int pgw_storage_populate(void *base, size_t length);
 /// is an error. 0 or -1.
 int pgw_storage_copy_attributes(int model, int descriptor, bool strict);
 
+/// A load of a word that another process may store meanwhile, and what follows it stays behind it.
+static inline uint64_t pgw_load_word(const void *address) {
+  return __atomic_load_n((const uint64_t *)address, __ATOMIC_ACQUIRE);
+}
+/// What was loaded before stays before what is loaded after.
+static inline void pgw_fence_loads(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
+/// Gives the processor away for about this long.
+void pgw_sleep_ns(uint64_t nanoseconds);
+
 /// A run of whole pages, bytes from the base that was given.
 typedef struct pgw_page_run {
   size_t start, end;

@@ -97,7 +97,7 @@ extension FilePath {
   internal func appending(suffix: String) -> FilePath {
     guard let name = lastComponent else { return self }
     // Through the platform's characters: a name may be no UTF-8.
-    var whole = unsafe name.withPlatformString { unsafe Array(UnsafeBufferPointer(start: $0, count: name.length)) }
+    var whole = unsafe name.withPlatformString { unsafe Array(UnsafeBufferPointer(start: $0, count: strlen($0))) }
     whole += suffix.utf8.map { CInterop.PlatformChar(truncatingIfNeeded: $0) } + [0]
     let renamed = unsafe whole.withUnsafeBufferPointer { unsafe FilePath.Component(platformString: $0.baseAddress!) }
     return removingLastComponent().appending(renamed ?? name)

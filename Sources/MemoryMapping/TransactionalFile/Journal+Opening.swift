@@ -70,20 +70,29 @@ extension Journal {
 
   /// Opens the journal of a file, or makes it.
   internal static func open(
-    path: FilePath, subject: Subject, size: Int64, permissions: UInt32
-  ) throws(MappingError) -> (journal: Journal, header: Header) {
+    path: FilePath, of file: CInt, subject: Subject, size: Int64, permissions: UInt32
+  ) throws(MappingError) -> Journal {
     let found = unsafe path.withPlatformString { unsafe pgw_storage_open($0, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0) }
     if found < 0 {
       let error = MappingError.last(.open, path: path)
       guard error.code == .notFound else { throw error }
+      // The journal will say that the file has this size, so it must have it after a power cut.
+      guard pgw_storage_sync(file, PGW_SYNC_DEVICE) == 0 else { throw .last(.create, path: path) }
       return try make(path: path, subject: subject, size: size, permissions: permissions)
     }
     return try adopt(OwnedDescriptor(number: found), path: path)
   }
 
+  /// For those who look only.
+  internal static func openReadOnly(path: FilePath) throws(MappingError) -> Journal {
+    let found = unsafe path.withPlatformString { unsafe pgw_storage_open($0, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0) }
+    guard found >= 0 else { throw .last(.open, path: path) }
+    return try adopt(OwnedDescriptor(number: found), path: path)
+  }
+
   private static func adopt(
     _ descriptor: consuming OwnedDescriptor, path: FilePath
-  ) throws(MappingError) -> (journal: Journal, header: Header) {
+  ) throws(MappingError) -> Journal {
     var size: UInt64 = 0, allocated: UInt64 = 0
     guard unsafe pgw_storage_stat(descriptor.number, &size, &allocated) == 0 else { throw .last(.stat, path: path) }
     let header = try readHeader(descriptor.number, path: path)
@@ -92,9 +101,7 @@ extension Journal {
         .corrupt, operation: .replay, path: path, offset: slotOffsets[0],
         detail: .note("neither of its slots has a right checksum"))
     }
-    let journal = Journal(
-      descriptor: descriptor, path: path, identifier: header.identifier, slot: slot, capacity: Int64(size))
-    return (journal, header)
+    return Journal(descriptor: descriptor, path: path, header: header, slot: slot, capacity: Int64(size))
   }
 
   internal static func readHeader(_ descriptor: CInt, path: FilePath) throws(MappingError) -> Header {
@@ -109,7 +116,7 @@ extension Journal {
   /// Under another name first: a crash leaves no half of it.
   private static func make(
     path: FilePath, subject: Subject, size: Int64, permissions: UInt32
-  ) throws(MappingError) -> (journal: Journal, header: Header) {
+  ) throws(MappingError) -> Journal {
     var identifier = [UInt8](repeating: 0, count: 16)
     guard unsafe identifier.withUnsafeMutableBytes({ unsafe pgw_random($0.baseAddress!, 16) }) == 0 else {
       throw .last(.create, path: path)
@@ -147,8 +154,6 @@ extension Journal {
     }
     try path.syncFolder(.create)
     let header = try Header(Array(bytes[..<headerSize]), path: path)
-    let journal = Journal(
-      descriptor: descriptor, path: path, identifier: identifier, slot: slot, capacity: Int64(bytes.count))
-    return (journal, header)
+    return Journal(descriptor: descriptor, path: path, header: header, slot: slot, capacity: Int64(bytes.count))
   }
 }

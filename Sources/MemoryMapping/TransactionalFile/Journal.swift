@@ -64,7 +64,9 @@ internal struct Journal: ~Copyable, @unchecked Sendable {
 
   internal let descriptor: OwnedDescriptor
   internal let path: FilePath
-  internal let identifier: [UInt8]
+  /// As it was found.
+  internal let header: Header
+  internal var identifier: [UInt8] { header.identifier }
   /// The epoch that records are written to.
   internal var slot: Slot
   /// Where the next record goes.
@@ -92,11 +94,11 @@ internal struct Journal: ~Copyable, @unchecked Sendable {
   }
 
   internal init(
-    descriptor: consuming OwnedDescriptor, path: FilePath, identifier: [UInt8], slot: Slot, capacity: Int64
+    descriptor: consuming OwnedDescriptor, path: FilePath, header: Header, slot: Slot, capacity: Int64
   ) {
     self.descriptor = descriptor
     self.path = path
-    self.identifier = identifier
+    self.header = header
     self.slot = slot
     self.capacity = capacity
   }
@@ -264,17 +266,17 @@ internal struct ScratchBuffer: ~Copyable {
   }
 
   internal mutating func bytes(atLeast count: Int) -> UnsafeMutableRawBufferPointer {
-    if bytes.count < count {
+    if unsafe bytes.count < count {
       unsafe bytes.deallocate()
-      bytes = unsafe .allocate(byteCount: max(count, 1 << 14), alignment: 4096)
+      unsafe bytes = .allocate(byteCount: max(count, 1 << 14), alignment: 4096)
     }
     return unsafe bytes
   }
 
   internal mutating func zeroed(_ count: Int) -> UnsafeMutableRawBufferPointer {
-    if zeros.count < count {
+    if unsafe zeros.count < count {
       unsafe zeros.deallocate()
-      zeros = unsafe .allocate(byteCount: count, alignment: 4096)
+      unsafe zeros = .allocate(byteCount: count, alignment: 4096)
       _ = unsafe zeros.initializeMemory(as: UInt8.self, repeating: 0)
     }
     return unsafe zeros

@@ -25,7 +25,9 @@ internal struct PrivateView: ~Copyable, @unchecked Sendable {
   /// Reserves `room` bytes, or as much as there is but `size` at least, and maps the file's first `size` bytes.
   ///
   /// - Parameter descriptor: stays open as long as the view; not owned.
-  internal init(descriptor: CInt, size: Int, room: Int, path: FilePath) throws(MappingError) {
+  internal static func map(
+    _ descriptor: CInt, size: Int, room: Int, path: FilePath
+  ) throws(MappingError) -> PrivateView {
     guard let least = PageMath().up(max(size, 1)) else {
       throw MappingError(.addressSpaceExhausted, operation: .map, path: path, length: Int64(size))
     }
@@ -36,12 +38,18 @@ internal struct PrivateView: ~Copyable, @unchecked Sendable {
       let error = MappingError.last(.reserve, path: path, length: Int64(wanted))
       guard error.code == .addressSpaceExhausted || error.code == .mappingLimitReached, wanted > least else { throw error }
       wanted = max(least, PageMath().down(wanted / 2))
-      found = unsafe pgw_storage_map(nil, wanted, 0, flags, -1, 0)
+      unsafe found = pgw_storage_map(nil, wanted, 0, flags, -1, 0)
     }
-    unsafe base = unsafe found!
-    reserved = wanted
+    guard let found = unsafe found else { throw .last(.reserve, path: path, length: Int64(wanted)) }
+    var view = unsafe PrivateView(reserving: found, wanted, descriptor)
+    try view.attach(size: size, path: path)
+    return view
+  }
+
+  private init(reserving base: UnsafeMutableRawPointer, _ reserved: Int, _ descriptor: CInt) {
+    unsafe self.base = unsafe base
+    self.reserved = reserved
     self.descriptor = descriptor
-    try attach(size: size, path: path)
   }
 
   deinit {
@@ -124,7 +132,8 @@ internal struct PrivateView: ~Copyable, @unchecked Sendable {
       let start = next
       let found = unsafe withUnsafeTemporaryAllocation(of: pgw_page_run.self, capacity: 64) { runs in
         let found = unsafe pgw_changed_pages(base, mapped, runs.baseAddress!, 64, &next)
-        for run in unsafe runs.prefix(max(0, Int(found))) {
+        for index in 0..<max(0, Int(found)) {
+          let run = unsafe runs[index]
           if let last = ranges.last, last.upperBound == run.start {
             ranges[ranges.count - 1] = last.lowerBound..<Int(run.end)
           } else {

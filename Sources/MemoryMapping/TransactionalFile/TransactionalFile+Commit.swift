@@ -7,7 +7,7 @@ extension TransactionalFile {
   /// Makes every change since ``begin()`` permanent, all or none of them.
   ///
   /// - Parameter durability: `.durable` returns once they are on disk.
-  /// - Returns: the commit's generation; the present one when nothing had changed.
+  /// - Returns: the commit's generation; the present one when nothing differs from what readers of the file see.
   /// - Throws: ``MappingError``. `noSpace`, `limitExceeded`, `memoryExhausted`: nothing has happened, the transaction is still
   ///   open. `truncated`, `faulted`: the file was cut under us; roll back or close. A failed sync, and `syncFailed` from then on: final.
   /// - Complexity: a scan of the page table (25 ns a page), a comparison and a checksum of each changed page, one write and one
@@ -15,7 +15,8 @@ extension TransactionalFile {
   @discardableResult
   public mutating func commit(_ durability: CommitDurability = .durable) throws(MappingError) -> UInt64 {
     try require(inTransaction: true, .commit)
-    if durability == .durable { try applyPending() }
+    // What could not be brought into the file last time comes first: readers must not see commits out of order.
+    if durability == .durable, applicationError != nil { try applyPending() }
     let runs = try changes()
     if !runs.isEmpty || count != committedCount {
       try append(runs)
@@ -77,8 +78,8 @@ extension TransactionalFile {
     for pages in view.changedPages() {
       // What lies behind the file is compared with zeros.
       let border = min(max(view.fileBytes, pages.lowerBound), pages.upperBound)
-      collect(&runs, pages.lowerBound..<min(border, count), isInFile: true)
-      collect(&runs, border..<min(pages.upperBound, count), isInFile: false)
+      collect(&runs, from: pages.lowerBound, to: min(border, count), isInFile: true)
+      collect(&runs, from: border, to: min(pages.upperBound, count), isInFile: false)
     }
     try requireSound(.commit)
     return runs
@@ -87,18 +88,18 @@ extension TransactionalFile {
   /// Changed parts that lie closer together than a run's entry takes become one.
   private static let gap = 32
 
-  private borrowing func collect(_ runs: inout [pgw_byte_run], _ bounds: Range<Int>, isInFile: Bool) {
-    guard bounds.lowerBound < bounds.upperBound else { return }
-    let now = unsafe UnsafeRawPointer(view.base + bounds.lowerBound)
-    let before = unsafe isInFile ? UnsafeRawPointer(applied.viewStart + bounds.lowerBound) : nil
+  private borrowing func collect(_ runs: inout [pgw_byte_run], from lower: Int, to upper: Int, isInFile: Bool) {
+    guard lower < upper else { return }
+    let now = unsafe UnsafeRawPointer(view.base + lower)
+    let before = unsafe isInFile ? UnsafeRawPointer(applied.viewStart + lower) : nil
     var next = 0
-    while next < bounds.count {
+    while next < upper - lower {
       unsafe withUnsafeTemporaryAllocation(of: pgw_byte_run.self, capacity: 256) { found in
         let used = unsafe pgw_find_changes(
-          before, now, bounds.count, Self.gap, found.baseAddress!, found.count, &next)
+          before, now, upper - lower, Self.gap, found.baseAddress!, found.count, &next)
         for index in 0..<used {
           let run = unsafe found[index]
-          runs.append(pgw_byte_run(offset: UInt64(bounds.lowerBound) + run.offset, length: run.length))
+          runs.append(pgw_byte_run(offset: UInt64(lower) + run.offset, length: run.length))
         }
       }
     }

@@ -22,7 +22,12 @@ extension TransactionalFile {
               "\(journal.path.lastComponent?.string ?? "the journal") holds \(records.count) commits of another file; "
                 + "say whether to replay or discard them"))
         case .replay: break
-        case .discard: records = []
+        case .discard:
+          // A new epoch before the journal is this file's: no crash in between can bring the records back.
+          let newest = records.last?.generation ?? journal.slot.generation
+          records = []
+          try journal.beginEpoch(generation: newest, size: size)
+          try journal.publish(generation: newest, isApplying: false)
         }
       }
       try journal.rebind(to: subject)
@@ -34,7 +39,10 @@ extension TransactionalFile {
     }
     guard let last = records.last else {
       if !settled { try journal.publish(generation: journal.slot.generation, isApplying: false) }
-      if journal.slot.size != size { try journal.beginEpoch(generation: journal.slot.generation, size: size) }
+      if journal.slot.size != size {
+        guard pgw_storage_sync(file, PGW_SYNC_DEVICE) == 0 else { throw .last(.replay, path: path) }
+        try journal.beginEpoch(generation: journal.slot.generation, size: size)
+      }
       return Recovery(replayedCommits: 0, generation: journal.slot.generation)
     }
     try journal.publish(generation: journal.slot.generation, isApplying: true)

@@ -46,7 +46,7 @@ extension TransactionalFile {
     try begin()
     do {
       if let newCount { try resize(to: newCount) }
-      let result = try withMutableBytes(body)
+      let result = try withMutableBytes(nil, body)
       try commit(durability)
       return result
     } catch {

@@ -142,17 +142,20 @@ public struct TransactionalFile: ~Copyable, Sendable {
     else { throw MappingError(.changed, operation: .open, path: resolved, detail: .note("it was replaced meanwhile")) }
 
     let subject = Journal.Subject(descriptor: file.descriptor, inode: now.inode)
-    var (journal, header) = try Journal.open(
-      path: Journal.path(of: resolved), subject: subject, size: now.size, permissions: now.mode)
-    recovery = try Self.recover(
-      file.descriptor, &journal, header, subject, size: now.size, options: options, path: resolved)
+    var journal = try Journal.open(
+      path: Journal.path(of: resolved), of: file.descriptor, subject: subject, size: now.size, permissions: now.mode)
+    let recovery = try Self.recover(
+      file.descriptor, &journal, journal.header, subject, size: now.size, options: options, path: resolved)
 
     guard unsafe pgw_fstat(file.descriptor, &now) == 0 else { throw .last(.stat, path: resolved) }
     guard let size = Int(exactly: now.size) else {
       throw MappingError(.addressSpaceExhausted, operation: .map, path: resolved, length: now.size)
     }
-    view = try PrivateView(descriptor: file.descriptor, size: size, room: options.maximumSize, path: resolved)
-    applied = try Self.mapApplied(file.descriptor, size: size, path: resolved)
+    let view = try PrivateView.map(file.descriptor, size: size, room: options.maximumSize, path: resolved)
+    let applied = try Self.mapApplied(file.descriptor, size: size, path: resolved)
+    self.recovery = recovery
+    self.view = view
+    self.applied = applied
     descriptor = OwnedDescriptor(number: file.take())
     generation = journal.slot.generation
     durableGeneration = generation

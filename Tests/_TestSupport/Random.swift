@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// xorshift64: the same numbers for the same seed.
+public struct Random: Sendable {
+  private var state: UInt64
+  public init(seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 | 1 }
+
+  public mutating func next() -> UInt64 {
+    state ^= state << 13
+    state ^= state >> 7
+    state ^= state << 17
+    return state >> 8
+  }
+
+  public mutating func below(_ limit: Int) -> Int { Int(next()) % limit }
+}
