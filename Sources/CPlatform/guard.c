@@ -543,6 +543,11 @@ void pgw_guard_set_protection(pgw_slot *slot, int protection) {
   __atomic_store_n(&slot->protection, protection, __ATOMIC_RELEASE);
 }
 
+void pgw_guard_set_length(pgw_slot *slot, size_t length) {
+  uintptr_t end = (slot->base + length + slot->page_size - 1) & ~(uintptr_t)(slot->page_size - 1);
+  __atomic_store_n(&slot->end, end, __ATOMIC_RELEASE);
+}
+
 uint32_t pgw_guard_state(const pgw_slot *slot) {
   __atomic_thread_fence(__ATOMIC_ACQUIRE);
   return __atomic_load_n(&slot->state, __ATOMIC_RELAXED);

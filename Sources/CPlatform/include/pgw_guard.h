@@ -69,6 +69,10 @@ void pgw_guard_clear(pgw_slot *slot);
 /// Changes what the handler gives a replaced page (after mprotect).
 void pgw_guard_set_protection(pgw_slot *slot, int protection);
 
+/// Changes how far the range reaches, in bytes from its base: for a mapping that lies over more than its file has, where only
+/// what the file has is ever touched.
+void pgw_guard_set_length(pgw_slot *slot, size_t length);
+
 /// Reads state with the order that a guarded scope needs: data loads before this call happened before the read.
 uint32_t pgw_guard_state(const pgw_slot *slot);
 

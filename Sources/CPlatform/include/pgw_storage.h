@@ -120,6 +120,10 @@ int pgw_storage_copy_attributes(int model, int descriptor, bool strict);
 static inline uint64_t pgw_load_word(const void *address) {
   return __atomic_load_n((const uint64_t *)address, __ATOMIC_ACQUIRE);
 }
+/// What was stored before is seen by whoever loads this word with pgw_load_word.
+static inline void pgw_store_word(void *address, uint64_t value) {
+  __atomic_store_n((uint64_t *)address, value, __ATOMIC_RELEASE);
+}
 /// What was loaded before stays before what is loaded after.
 static inline void pgw_fence_loads(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
 /// Gives the processor away for about this long.
