@@ -73,9 +73,16 @@ let package = Package(
     .target(
       name: "_TestSupport", dependencies: ["_CTestSupport", "CPlatform", system], path: "Tests/_TestSupport",
       swiftSettings: testSettings),
+    // A program that writes until it is killed, and what it writes.
+    .target(name: "_StorageModel", path: "Tests/_StorageModel", swiftSettings: testSettings),
+    .executableTarget(
+      name: "_StorageWriter", dependencies: ["MemoryMapping", "_StorageModel", system], path: "Tests/_StorageWriter",
+      swiftSettings: testSettings),
     .testTarget(
       name: "MemoryMappingTests",
-      dependencies: ["MemoryMapping", "CPlatform", "_TestSupport", "_CTestSupport", system],
+      dependencies: [
+        "MemoryMapping", "CPlatform", "_TestSupport", "_CTestSupport", "_StorageModel", "_StorageWriter", system,
+      ],
       swiftSettings: testSettings),
     .testTarget(
       name: "AccessAdvisorTests",

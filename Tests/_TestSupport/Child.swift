@@ -43,7 +43,7 @@ public struct Child {
   /// Runs and throws away: true when the exit status was 0.
   public static func succeeds(_ arguments: String...) throws -> Bool { try run(arguments).status == 0 }
 
-  private static func withCStrings<R>(
+  internal static func withCStrings<R>(
     _ strings: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> R
   ) -> R {
     let copies = strings.map { strdup($0) }
@@ -72,4 +72,49 @@ public struct WriterProcess: ~Copyable {
   }
 
   deinit { _ = pgt_kill(pid) }
+}
+
+/// A program that runs beside the test, until it is killed at the end of the scope at the latest.
+public struct RunningChild: ~Copyable {
+  private let pid: pid_t
+  private let capture: CInt
+  private var hasEnded = false
+
+  /// Starts a program, looked up in PATH unless it has a slash.
+  public init(_ arguments: [String]) throws {
+    let capture = pgt_memfd("child-output", false, false)
+    guard capture >= 0 else { throw Errno(rawValue: errno) }
+    let pid = Child.withCStrings(arguments) { argv in pgt_spawn(argv, nil, capture) }
+    guard pid > 0 else {
+      close(capture)
+      throw Errno(rawValue: -pid)
+    }
+    self.capture = capture
+    self.pid = pid
+  }
+
+  deinit {
+    if !hasEnded { _ = pgt_kill(pid) }
+    close(capture)
+  }
+
+  /// What it has written until now.
+  public var output: String {
+    let size = Int(lseek(capture, 0, SEEK_END))
+    var bytes = [UInt8](repeating: 0, count: max(0, size))
+    let got = pread(capture, &bytes, bytes.count, 0)
+    return String(decoding: bytes.prefix(max(0, got)), as: UTF8.self)
+  }
+
+  /// Ends it with SIGKILL and waits for its end.
+  public mutating func kill() {
+    if !hasEnded { _ = pgt_kill(pid) }
+    hasEnded = true
+  }
+
+  /// Waits for its end by itself; its status as in ``Child``.
+  public mutating func wait(seconds: Int) -> Int {
+    hasEnded = true
+    return Int(pgt_wait(pid, CInt(seconds * 1000)))
+  }
 }

@@ -162,6 +162,12 @@ internal struct GrowableContent: Sendable, Hashable {
         .corrupt, operation: operation, path: path, offset: Int64(GrowableFormat.durableSlots[0]),
         detail: .note("what had been flushed does not have its checksum"))
     }
+    // A commit knows what was durable before it: a durable slot that says less has been damaged since.
+    if let base = header.commits.compactMap({ $0?.base }).max(), base > found {
+      throw MappingError(
+        .corrupt, operation: operation, path: path, offset: Int64(GrowableFormat.durableSlots[0]),
+        detail: .note("\(base) bytes had been flushed, and only \(found) have their checksum"))
+    }
     durableSlot = header.durable.firstIndex { $0?.length == found && $0?.sequence == trueSequence } ?? 0
     durable = found
     committed = found

@@ -176,6 +176,11 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
   /// True when nothing was appended yet.
   public var isEmpty: Bool { count == 0 }
 
+  /// The file from its header to the end of what is prepared, as it is mapped; for tests that watch what is stored.
+  @_spi(Testing) public var wholeFile: UnsafeRawBufferPointer {
+    unsafe UnsafeRawBufferPointer(start: range.base, count: GrowableFormat.headerSize + prepared)
+  }
+
   /// The first byte of the data.
   internal var start: UnsafeMutableRawPointer { unsafe range.base + GrowableFormat.headerSize }
 
