@@ -260,6 +260,11 @@ int pgw_storage_lock(int descriptor) {
   return (int)WATCHED(call, fcntl(descriptor, F_OFD_SETLK, &whole));
 }
 
+void pgw_storage_unlock(int descriptor) {
+  struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+  fcntl(descriptor, F_OFD_SETLK, &whole);
+}
+
 int pgw_storage_is_locked(int descriptor) {
   struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   // A reader's descriptor may ask about a lock that it could not take.
@@ -279,6 +284,8 @@ int pgw_storage_lock(int descriptor) {
   if (result != 0 && errno == EWOULDBLOCK) errno = EAGAIN;
   return result;
 }
+
+void pgw_storage_unlock(int descriptor) { flock(descriptor, LOCK_UN); }
 
 int pgw_storage_is_locked(int descriptor) {
   if (flock(descriptor, LOCK_SH | LOCK_NB) != 0) return errno == EWOULDBLOCK ? 1 : -1;

@@ -60,7 +60,8 @@ import _TestSupport
   }
 
   static func check(
-    _ log: CrashLog, in folder: FilePath, random: Int, seed: UInt64, complaints: inout [String], stopAtFirst: Bool = false
+    _ log: CrashLog, in folder: FilePath, random: Int, seed: UInt64, complaints: inout [String],
+    stopAtFirst: Bool = false
   ) throws -> Int {
     struct Enough: Error {}
     let path = folder.appending("log")

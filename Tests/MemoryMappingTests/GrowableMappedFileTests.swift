@@ -79,7 +79,9 @@ import _TestSupport
       #expect(throws: MappingError.self) { try file.append(byteCount: 10) { _ in wrong } }
     }
     #expect(throws: MappingError.self) { try file.append(byteCount: -1) { _ in 0 } }
-    #expect { try file.append(byteCount: .max) { _ in 0 } } throws: { ($0 as? MappingError)?.code == .addressSpaceExhausted }
+    #expect { try file.append(byteCount: .max) { _ in 0 } } throws: {
+      ($0 as? MappingError)?.code == .addressSpaceExhausted
+    }
     #expect { try file.reserve(2 << 30) } throws: { ($0 as? MappingError)?.code == .addressSpaceExhausted }
     #expect(throws: MappingError.self) { try file.reserve(-1) }
     #expect(try Self.bytes(file) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 7])
@@ -100,7 +102,9 @@ import _TestSupport
     #expect(file.count == 48)
     try file.close()
     options.stride = 8
-    #expect { _ = try GrowableMappedFile(path, options: options) } throws: { ($0 as? MappingError)?.code == .invalidLayout }
+    #expect { _ = try GrowableMappedFile(path, options: options) } throws: {
+      ($0 as? MappingError)?.code == .invalidLayout
+    }
     options.stride = 0
     #expect(try GrowableMappedFile(path, options: options).stride == 24)
     #expect(try GrowableMappedReader(path).stride == 24)
@@ -108,13 +112,18 @@ import _TestSupport
 
   @Test func `other files are refused and left as they are`() throws {
     let folder = try TemporaryDirectory()
-    for content in [Array("hello".utf8), [UInt8](repeating: 7, count: 9000), Array("PGWGROW\n".utf8) + [UInt8](repeating: 0, count: 6000)] {
+    for content in [
+      Array("hello".utf8), [UInt8](repeating: 7, count: 9000),
+      Array("PGWGROW\n".utf8) + [UInt8](repeating: 0, count: 6000),
+    ] {
       let path = try folder.file("other", content)
       #expect(throws: MappingError.self) { _ = try GrowableMappedFile(path) }
       #expect(throws: MappingError.self) { _ = try GrowableMappedReader(path) }
       #expect(try PatternFile.read(path, 0..<10_000) == content)
     }
-    #expect { _ = try GrowableMappedFile(folder.appending("none"), creating: false) } throws: { ($0 as? MappingError)?.code == .notFound }
+    #expect { _ = try GrowableMappedFile(folder.appending("none"), creating: false) } throws: {
+      ($0 as? MappingError)?.code == .notFound
+    }
     #expect { _ = try GrowableMappedFile(folder.path) } throws: { ($0 as? MappingError)?.code == .isDirectory }
     let path = folder.appending("log")
     let first = try GrowableMappedFile(path, options: Self.small)
@@ -129,7 +138,7 @@ import _TestSupport
     for round in 1...20 as ClosedRange<UInt64> {
       var file = try GrowableMappedFile(path, options: Self.small)
       #expect(try Self.bytes(file) == expected)
-      for number in 1...round { 
+      for number in 1...round {
         try file.append(StorageModel.Records.record(number).span.bytes)
         expected += StorageModel.Records.record(number)
         if round % 3 == 0, number == round / 2 { try file.flush() }
@@ -138,7 +147,9 @@ import _TestSupport
     #expect(try Self.bytes(GrowableMappedReader(path)) == expected)
   }
 
-  @Test(.rootOnly("a full tmpfs")) func `a full disk is an error at the append that meets it, and nothing is lost`() throws {
+  @Test(.rootOnly("a full tmpfs")) func `a full disk is an error at the append that meets it, and nothing is lost`()
+    throws
+  {
     for prefaults in [false, true] {
       let disk = try MountedImage(tmpfs: 1 << 20)
       let path = disk.appending("log")
@@ -181,7 +192,8 @@ import _TestSupport
           if thread == 3 {
             for number in 1...total { try writerBox.file.append(StorageModel.Records.record(number).span.bytes) }
           } else {
-            var done = 0, seen: UInt64 = 0
+            var done = 0
+            var seen: UInt64 = 0
             while seen < total {
               let now = try readers[thread].reader.refresh()
               let content = try readers[thread].reader.withBytes(done..<now) { $0.withUnsafeBytes { Array($0) } }
@@ -217,7 +229,9 @@ import _TestSupport
       if let file = try? GrowableMappedFile(path, options: Self.small) {
         let content = try Self.bytes(file)
         // What is believed has its checksum.
-        #expect(StorageModel.Records.count(content).map { $0 == 9 || $0 == 8 || $0 == 4 } == true, "byte \(at): \(String(describing: StorageModel.Records.count(content))), \(content.count) bytes")
+        #expect(
+          StorageModel.Records.count(content).map { $0 == 9 || $0 == 8 || $0 == 4 } == true,
+          "byte \(at): \(String(describing: StorageModel.Records.count(content))), \(content.count) bytes")
       }
       try folder.file("log", bad)
       _ = try? GrowableMappedReader(path)

@@ -39,7 +39,10 @@ import _TestSupport
 
   struct WriterFailure: Error { let text: String }
 
-  enum Way: String, CaseIterable, Sendable { case transactions, grouped, appends, flushedAppends = "flushed-appends" }
+  enum Way: String, CaseIterable, Sendable {
+    case transactions, grouped, appends
+    case flushedAppends = "flushed-appends"
+  }
 
   @Test(arguments: Way.allCases)
   func `after a kill every acknowledged commit and append is there, whole`(_ way: Way) throws {
@@ -48,7 +51,8 @@ import _TestSupport
     var random = Random(seed: 3)
     var model = StorageModel.Scattered()
     var verified = (bytes: 0, records: UInt64(0))
-    var last: UInt64 = 0, replays = 0
+    var last: UInt64 = 0
+    var replays = 0
     let rounds = Self.kills / Way.allCases.count
     for round in 1...rounds {
       var child = try RunningChild([Self.writer, way.rawValue, path.string])

@@ -92,7 +92,9 @@ import _TestSupport
         if scenario.growth > 0 { try file.resize(to: content.count) }
         try file.withMutableBytes { span in
           span.withUnsafeMutableBytes { all in
-            for (start, bytes) in changes { UnsafeMutableRawBufferPointer(rebasing: all[start...]).copyBytes(from: bytes) }
+            for (start, bytes) in changes {
+              UnsafeMutableRawBufferPointer(rebasing: all[start...]).copyBytes(from: bytes)
+            }
           }
         }
         let isDurable = number % scenario.durableEvery == 0
@@ -108,7 +110,8 @@ import _TestSupport
 
   /// Builds every state, opens it, and tells what is wrong. Returns the number of states.
   static func check(
-    _ recording: Recording, isNew: Bool, random: Int, seed: UInt64, complaints: inout [String], stopAtFirst: Bool = false
+    _ recording: Recording, isNew: Bool, random: Int, seed: UInt64, complaints: inout [String],
+    stopAtFirst: Bool = false
   ) throws -> Int {
     struct Enough: Error {}
     let path = recording.folder.appending("data")
@@ -132,7 +135,9 @@ import _TestSupport
             let content = try TransactionalFileTests.bytes(file)
             let found = recording.states.lastIndex(of: content)
             if let found {
-              if found < acknowledged { complaint = "commit \(acknowledged) was acknowledged, and the state is that of \(found)" }
+              if found < acknowledged {
+                complaint = "commit \(acknowledged) was acknowledged, and the state is that of \(found)"
+              }
               if found > begun { complaint = "the state is that of \(found), and only \(begun) had begun" }
             } else if isNew, !state.marks.contains(1), content.allSatisfy({ $0 == 0 }) {
               // A file that was being made may have any size yet.
@@ -161,7 +166,9 @@ import _TestSupport
   static func shm() -> FilePath? { access("/dev/shm", W_OK) == 0 ? "/dev/shm" : nil }
 
   @Test(arguments: scenarios)
-  func `after a power cut at any point the file is whole, and no acknowledged commit is missing`(_ scenario: Scenario) throws {
+  func `after a power cut at any point the file is whole, and no acknowledged commit is missing`(_ scenario: Scenario)
+    throws
+  {
     var total = 0
     for seed in 1...(Self.isLong ? 24 : 1) as ClosedRange<UInt64> {
       let folder = try TemporaryDirectory(in: Self.shm())

@@ -104,7 +104,9 @@ import _TestSupport
     let folder = try TemporaryDirectory()
     let path = folder.appending("data")
     var file = try TransactionalFile(path, creating: .ifMissing(size: 0))
-    for (newCount, isKept) in [(1, true), (100, false), (4096, true), (4097, false), (9000, true), (1 << 20, true), (3 << 20, false)] {
+    for (newCount, isKept) in [
+      (1, true), (100, false), (4096, true), (4097, false), (9000, true), (1 << 20, true), (3 << 20, false),
+    ] {
       let before = try Self.bytes(file)
       try file.begin()
       try file.resize(to: newCount)
@@ -164,7 +166,9 @@ import _TestSupport
     #expect { _ = try TransactionalFile(folder.appending("pipe")) } throws: {
       ($0 as? MappingError)?.code == .unsupportedFileType
     }
-    for content in [[], [UInt8](repeating: 0, count: 4096), Array("PGWTXJ\r\n".utf8) + [UInt8](repeating: 0, count: 5000)] {
+    for content in [
+      [], [UInt8](repeating: 0, count: 4096), Array("PGWTXJ\r\n".utf8) + [UInt8](repeating: 0, count: 5000),
+    ] {
       try folder.file("data.pagewise-journal", content)
       #expect { _ = try TransactionalFile(path) } throws: {
         [.corrupt, .notSupported].contains(($0 as? MappingError)?.code)
@@ -186,7 +190,8 @@ import _TestSupport
 
   @Test func `commits of a journal that belongs to another file are refused, replayed or discarded as asked`() throws {
     let folder = try TemporaryDirectory()
-    let path = folder.appending("data"), journal = folder.appending("data.pagewise-journal")
+    let path = folder.appending("data")
+    let journal = folder.appending("data.pagewise-journal")
     for choice in [TransactionalFile.Options.StrangeJournal.refuse, .replay, .discard] {
       do {
         var file = try TransactionalFile(path, creating: .ifMissing(size: 10))
@@ -199,7 +204,9 @@ import _TestSupport
       options.strangeJournal = choice
       switch choice {
       case .refuse:
-        #expect { _ = try TransactionalFile(path, options: options) } throws: { ($0 as? MappingError)?.code == .corrupt }
+        #expect { _ = try TransactionalFile(path, options: options) } throws: {
+          ($0 as? MappingError)?.code == .corrupt
+        }
         #expect(try Self.content(path).allSatisfy { $0 == 5 })
       case .replay: #expect(try TransactionalFile(path, options: options).load(at: 0, as: UInt8.self) == 77)
       case .discard: #expect(try TransactionalFile(path, options: options).load(at: 0, as: UInt8.self) == 5)

@@ -65,7 +65,9 @@ public enum StorageModel {
       var next = number
       while at < content.count {
         let record = record(next)
-        guard content.count - at >= record.count, content[at..<at + record.count].elementsEqual(record) else { return nil }
+        guard content.count - at >= record.count, content[at..<at + record.count].elementsEqual(record) else {
+          return nil
+        }
         at += record.count
         next += 1
       }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import SystemPackage
+
 #if canImport(Glibc)
   internal import Glibc
 #elseif canImport(Darwin)
   internal import Darwin
 #endif
-internal import SystemPackage
 
 /// Records how a program changes the files of one folder, so that the states can be built that a power cut could leave.
 ///
@@ -81,8 +82,11 @@ public final class CrashLog {
     case .truncate:
       guard let file = file(call.descriptor) else { return }
       events.append(.size(file: file, Int(call.offset)))
-      if let size = known[file]?.count, size > Int(call.offset) { known[file]!.removeLast(size - Int(call.offset)) }
-      else { known[file, default: []] += [UInt8](repeating: 0, count: Int(call.offset) - (known[file]?.count ?? 0)) }
+      if let size = known[file]?.count, size > Int(call.offset) {
+        known[file]!.removeLast(size - Int(call.offset))
+      } else {
+        known[file, default: []] += [UInt8](repeating: 0, count: Int(call.offset) - (known[file]?.count ?? 0))
+      }
     case .syncData, .syncFile:
       if let file = file(call.descriptor) { events.append(.sync(file: file)) }
     case .open:
@@ -90,7 +94,9 @@ public final class CrashLog {
       guard let path = call.path, let name = inFolder(path), names(after: events)[name] == nil else { return }
       _ = register(name)
     case .rename:
-      if let from = call.path.flatMap(inFolder), let to = call.other.flatMap(inFolder) { events.append(.rename(from, to)) }
+      if let from = call.path.flatMap(inFolder), let to = call.other.flatMap(inFolder) {
+        events.append(.rename(from, to))
+      }
     case .unlink: if let name = call.path.flatMap(inFolder) { events.append(.remove(name)) }
     case .syncFolder: events.append(.syncFolder)
     default: break
@@ -119,7 +125,9 @@ public final class CrashLog {
 
   private func remember(_ file: Int, _ offset: Int, _ bytes: [UInt8]) {
     var content = known[file] ?? []
-    if content.count < offset + bytes.count { content += [UInt8](repeating: 0, count: offset + bytes.count - content.count) }
+    if content.count < offset + bytes.count {
+      content += [UInt8](repeating: 0, count: offset + bytes.count - content.count)
+    }
     content.replaceSubrange(offset..<offset + bytes.count, with: bytes)
     known[file] = content
   }
@@ -163,7 +171,9 @@ public final class CrashLog {
     defer { closedir(open) }
     var names: [String] = []
     while let entry = readdir(open) {
-      let name = withUnsafeBytes(of: entry.pointee.d_name) { String(cString: $0.bindMemory(to: CChar.self).baseAddress!) }
+      let name = withUnsafeBytes(of: entry.pointee.d_name) {
+        String(cString: $0.bindMemory(to: CChar.self).baseAddress!)
+      }
       if name != ".", name != ".." { names.append(name) }
     }
     return names.sorted()

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import SystemPackage
+
 #if canImport(Glibc)
   internal import Glibc
 #elseif canImport(Darwin)
   internal import Darwin
 #endif
-internal import SystemPackage
 
 /// One state that a power cut could have left.
 public struct CrashState {
@@ -31,7 +32,8 @@ extension CrashLog {
       if !point.pending.isEmpty { choices.append(point.pending.map { _ in .whole }) }
       if point.pending.count > 1 {
         for index in point.pending.indices {
-          var one = point.pending.map { _ in Kept.none }, but = point.pending.map { _ in Kept.whole }
+          var one = point.pending.map { _ in Kept.none }
+          var but = point.pending.map { _ in Kept.whole }
           one[index] = .whole
           but[index] = .none
           choices += [one, but]
@@ -52,8 +54,12 @@ extension CrashLog {
       }
       for (number, kept) in choices.enumerated() {
         // Every prefix of the names in turn; the whole of them most of the time.
-        let named = number % 3 == 1 && point.pendingNames > 0 ? Int(generator.next() % UInt64(point.pendingNames + 1)) : point.pendingNames
-        try body(point.state(kept, names: number == 0 ? 0 : named, what: "cut after event \(cut) of \(events.count), state \(number)"))
+        let named =
+          number % 3 == 1 && point.pendingNames > 0
+          ? Int(generator.next() % UInt64(point.pendingNames + 1)) : point.pendingNames
+        try body(
+          point.state(
+            kept, names: number == 0 ? 0 : named, what: "cut after event \(cut) of \(events.count), state \(number)"))
         count += 1
       }
     }
@@ -106,9 +112,14 @@ extension CrashLog {
       case .size(let file, let size):
         if case .none = kept { return }
         let have = contents[file].count
-        if size < have { contents[file].removeLast(have - size) } else { contents[file] += [UInt8](repeating: 0, count: size - have) }
+        if size < have {
+          contents[file].removeLast(have - size)
+        } else {
+          contents[file] += [UInt8](repeating: 0, count: size - have)
+        }
       case .write(let file, let offset, let bytes):
-        let unit: Int, seed: UInt64
+        let unit: Int
+        let seed: UInt64
         switch kept {
         case .none: return
         case .whole: (unit, seed) = (max(bytes.count, 1), 0)
@@ -118,9 +129,12 @@ extension CrashLog {
         // Sectors of the file, not of the write.
         var at = offset
         while at < offset + bytes.count {
-          let next = unit >= bytes.count && seed == 0 ? offset + bytes.count : min((at / unit + 1) * unit, offset + bytes.count)
+          let next =
+            unit >= bytes.count && seed == 0 ? offset + bytes.count : min((at / unit + 1) * unit, offset + bytes.count)
           if seed == 0 || random.next() % 2 == 0 {
-            if contents[file].count < next { contents[file] += [UInt8](repeating: 0, count: next - contents[file].count) }
+            if contents[file].count < next {
+              contents[file] += [UInt8](repeating: 0, count: next - contents[file].count)
+            }
             contents[file].replaceSubrange(at..<next, with: bytes[at - offset..<next - offset])
           }
           at = next

@@ -101,6 +101,8 @@ int pgw_random(void *bytes, size_t count);
 /// A lock of the whole file that belongs to the open file and ends with it, also when its process is killed (OFD lock; flock on
 /// Darwin). Does not wait: EAGAIN while somebody else has it.
 int pgw_storage_lock(int descriptor);
+/// Gives the lock back, also where a child that was just forked still has the open file.
+void pgw_storage_unlock(int descriptor);
 /// 1: somebody has the lock, 0: nobody, -1: not known.
 int pgw_storage_is_locked(int descriptor);
 /// 1: no other open file, mapping or link of this process or another uses the file (proved by a write lease, which is given

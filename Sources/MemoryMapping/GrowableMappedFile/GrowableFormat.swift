@@ -94,7 +94,9 @@ internal enum GrowableFormat {
         MappingError(code, operation: operation, path: path, offset: 0, detail: .note(why))
       }
       guard bytes.count == headerSize else { throw refuse("shorter than a header", .invalidLayout) }
-      guard Array(bytes[0..<8]) == magic else { throw refuse("not a growable file: its first 8 bytes are others", .invalidLayout) }
+      guard Array(bytes[0..<8]) == magic else {
+        throw refuse("not a growable file: its first 8 bytes are others", .invalidLayout)
+      }
       let version = UInt32(littleEndian: bytes.load(at: 8))
       guard version == GrowableFormat.version else { throw refuse("version \(version)", .notSupported) }
       guard UInt32(littleEndian: bytes.load(at: 24)) == Journal.checksum(bytes[..<24], 0) else {
@@ -153,9 +155,12 @@ internal struct GrowableContent: Sendable, Hashable {
   ) throws(MappingError) {
     let seed = GrowableFormat.seed(header.identifier)
     let room = max(0, Int(clamping: size - Int64(GrowableFormat.headerSize)))
-    var found: Int?, trueSequence: UInt64 = 0
+    var found: Int?
+    var trueSequence: UInt64 = 0
     for slot in Self.newestFirst(header.durable) where found == nil {
-      if try Self.isTrue(slot, room, seed, descriptor, path, operation) { (found, trueSequence) = (slot.length, slot.sequence) }
+      if try Self.isTrue(slot, room, seed, descriptor, path, operation) {
+        (found, trueSequence) = (slot.length, slot.sequence)
+      }
     }
     guard let found else {
       throw MappingError(
@@ -197,7 +202,9 @@ internal struct GrowableContent: Sendable, Hashable {
     while at < slot.length {
       let step = min(bytes.count, slot.length - at)
       let offset = Int64(GrowableFormat.headerSize + at)
-      let got = unsafe bytes.withUnsafeMutableBytes { unsafe pgw_storage_read(descriptor, $0.baseAddress!, step, offset) }
+      let got = unsafe bytes.withUnsafeMutableBytes {
+        unsafe pgw_storage_read(descriptor, $0.baseAddress!, step, offset)
+      }
       guard got >= 0 else { throw .last(operation, path: path, offset: offset, length: Int64(step)) }
       guard got == step else { return false }
       checksum = Journal.checksum(bytes[..<step], checksum)

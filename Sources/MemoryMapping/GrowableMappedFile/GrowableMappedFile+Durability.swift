@@ -12,7 +12,8 @@ extension GrowableMappedFile {
   public mutating func flush(_ level: FlushLevel = .data) throws(MappingError) {
     try requireSound(.flush)
     if level == .queued {
-      let offset = Int64(durableCount), length = Int64(count - durableCount)
+      let offset = Int64(durableCount)
+      let length = Int64(count - durableCount)
       if length > 0, pgw_storage_writeback(range.descriptor, offset, length + Int64(GrowableFormat.headerSize)) != 0 {
         let error = MappingError.last(.flush, path: path)
         if error.code != .notSupported, error.errno != .illegalSeek {
@@ -51,10 +52,12 @@ extension GrowableMappedFile {
   ///   - body: must not suspend. The span cannot leave it.
   /// - Throws: ``MappingError``: `invalidRange`, `truncated`, `inputOutput`; what `body` throws.
   public borrowing func withBytes<R>(_ bounds: Range<Int>? = nil, _ body: (RawSpan) throws -> R) throws -> R {
-    let lower = bounds?.lowerBound ?? 0, upper = bounds?.upperBound ?? count
+    let lower = bounds?.lowerBound ?? 0
+    let upper = bounds?.upperBound ?? count
     guard lower >= 0, upper <= count else {
       throw MappingError(
-        .invalidRange, operation: .read, path: path, offset: Int64(lower), detail: .note("\(count) bytes are committed"))
+        .invalidRange, operation: .read, path: path, offset: Int64(lower), detail: .note("\(count) bytes are committed")
+      )
     }
     try checkFault(.read)
     let result = Result { try body(unsafe RawSpan(_unsafeStart: start + lower, byteCount: upper - lower)) }

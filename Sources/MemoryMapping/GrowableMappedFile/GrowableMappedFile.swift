@@ -158,8 +158,10 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
     var wanted = most
     while true {
       if let base = unsafe pgw_storage_map(nil, wanted, 3, CInt(PGW_MAP_SHARED), file.descriptor, 0) {
-        let range = unsafe try MappedRange(
-          adopting: base, length: wanted, descriptor: file.take(), fileOffset: 0, protection: 3, fillByte: 0, path: path)
+        var range = unsafe try MappedRange(
+          adopting: base, length: wanted, descriptor: file.take(), fileOffset: 0, protection: 3, fillByte: 0, path: path
+        )
+        range.holdsLock = true
         if let slot = unsafe range.slot { unsafe pgw_guard_set_length(slot, size) }
         return range
       }

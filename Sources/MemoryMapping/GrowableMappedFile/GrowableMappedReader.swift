@@ -43,10 +43,12 @@ public struct GrowableMappedReader: ~Copyable, Sendable {
     let header = try GrowableFormat.Header(Array(bytes[..<got]), path: path, .open)
     // Without a writer the word may be older or newer than what a power cut has left: the checksums decide.
     let isLocked = pgw_storage_is_locked(file.descriptor) == 1
-    let content = isLocked
+    let content =
+      isLocked
       ? nil : try GrowableContent(header, descriptor: file.descriptor, size: file.stat.size, path: path, .open)
 
-    guard let least = PageMath().up(max(Int(clamping: file.stat.size), 1)), let most = PageMath().up(max(maximumSize, least))
+    guard let least = PageMath().up(max(Int(clamping: file.stat.size), 1)),
+      let most = PageMath().up(max(maximumSize, least))
     else { throw MappingError(.addressSpaceExhausted, operation: .map, path: path, length: file.stat.size) }
     var wanted = most
     var base = unsafe pgw_map(nil, wanted, 1, CInt(PGW_MAP_SHARED), file.descriptor, 0)
@@ -63,7 +65,8 @@ public struct GrowableMappedReader: ~Copyable, Sendable {
     let word = unsafe UInt64(littleEndian: pgw_load_word(range.base + GrowableFormat.committedOffset))
     let now = content?.committed ?? Int(clamping: word)
     guard now <= wanted - GrowableFormat.headerSize, !range.flag.isRaised else {
-      throw MappingError(.addressSpaceExhausted, operation: .map, path: path, length: Int64(now), detail: .limit(Int64(wanted)))
+      throw MappingError(
+        .addressSpaceExhausted, operation: .map, path: path, length: Int64(now), detail: .limit(Int64(wanted)))
     }
     if let slot = unsafe range.slot { unsafe pgw_guard_set_length(slot, GrowableFormat.headerSize + now) }
     self.range = range
@@ -108,10 +111,12 @@ public struct GrowableMappedReader: ~Copyable, Sendable {
   ///   - body: must not suspend. The span cannot leave it.
   /// - Throws: ``MappingError``: `invalidRange`, `truncated`, `inputOutput`; what `body` throws.
   public borrowing func withBytes<R>(_ bounds: Range<Int>? = nil, _ body: (RawSpan) throws -> R) throws -> R {
-    let lower = bounds?.lowerBound ?? 0, upper = bounds?.upperBound ?? count
+    let lower = bounds?.lowerBound ?? 0
+    let upper = bounds?.upperBound ?? count
     guard lower >= 0, upper <= count else {
       throw MappingError(
-        .invalidRange, operation: .read, path: path, offset: Int64(lower), detail: .note("\(count) bytes are committed"))
+        .invalidRange, operation: .read, path: path, offset: Int64(lower), detail: .note("\(count) bytes are committed")
+      )
     }
     try checkFault()
     let start = unsafe range.base + GrowableFormat.headerSize + lower

@@ -63,7 +63,8 @@ extension Journal {
       subject = Subject(inode: UInt64(littleEndian: bytes.load(at: 32)), birth: Int64(littleEndian: bytes.load(at: 40)))
       let seed = Journal.checksum(identifier[...], 0)
       slots = Journal.slotOffsets.map { Slot(bytes[Int($0)..<Int($0) + Slot.byteCount], seed: seed) }
-      let lower: UInt64 = bytes.load(at: Int(Journal.stateOffset)), upper: UInt64 = bytes.load(at: Int(Journal.stateOffset) + 8)
+      let lower: UInt64 = bytes.load(at: Int(Journal.stateOffset))
+      let upper: UInt64 = bytes.load(at: Int(Journal.stateOffset) + 8)
       state = lower == upper ? UInt64(littleEndian: lower) : nil
     }
   }
@@ -93,7 +94,8 @@ extension Journal {
   private static func adopt(
     _ descriptor: consuming OwnedDescriptor, path: FilePath
   ) throws(MappingError) -> Journal {
-    var size: UInt64 = 0, allocated: UInt64 = 0
+    var size: UInt64 = 0
+    var allocated: UInt64 = 0
     guard unsafe pgw_storage_stat(descriptor.number, &size, &allocated) == 0 else { throw .last(.stat, path: path) }
     let header = try readHeader(descriptor.number, path: path)
     guard let slot = header.slot else {

@@ -23,7 +23,8 @@ extension Journal {
       throw damage(at, "generation \(state >> 1) was applied, and its record is not there")
     }
     if let later = try firstAcknowledging(expected, from: at) {
-      throw damage(at, "the record of generation \(expected) is damaged: a later one says that it was durable (\(later))")
+      throw damage(
+        at, "the record of generation \(expected) is damaged: a later one says that it was durable (\(later))")
     }
     return records
   }
@@ -90,7 +91,8 @@ extension Journal {
     runs.reserveCapacity(record.runCount)
     for index in 0..<record.runCount {
       let run = pgw_byte_run(
-        offset: UInt64(littleEndian: bytes.load(at: 16 * index)), length: UInt64(littleEndian: bytes.load(at: 16 * index + 8)))
+        offset: UInt64(littleEndian: bytes.load(at: 16 * index)),
+        length: UInt64(littleEndian: bytes.load(at: 16 * index + 8)))
       let (runEnd, overflow) = run.offset.addingReportingOverflow(run.length)
       guard !overflow, run.offset >= end, runEnd <= UInt64(record.size), run.length <= room else { return nil }
       room -= run.length
@@ -154,7 +156,8 @@ extension Journal {
     }
     guard got >= 0 else { throw .last(.replay, path: path, offset: offset, length: Int64(count)) }
     guard got == count else {
-      throw MappingError(.truncated, operation: .replay, path: path, offset: offset + Int64(got), length: Int64(count - got))
+      throw MappingError(
+        .truncated, operation: .replay, path: path, offset: offset + Int64(got), length: Int64(count - got))
     }
   }
 }

@@ -342,7 +342,9 @@ internal struct ChunkWriter {
       return try unsafe flush(path)
     }
     try unsafe flush(path)
-    let result = unsafe header.withUnsafeBytes { unsafe pgw_storage_write(descriptor, $0.baseAddress!, $0.count, start) }
+    let result = unsafe header.withUnsafeBytes {
+      unsafe pgw_storage_write(descriptor, $0.baseAddress!, $0.count, start)
+    }
     guard result == 0 else { throw unsafe .last(.commit, path: path, offset: start, length: Int64(header.count)) }
   }
 }

@@ -36,7 +36,9 @@ internal struct PrivateView: ~Copyable, @unchecked Sendable {
     var found = unsafe pgw_storage_map(nil, wanted, 0, flags, -1, 0)
     while unsafe found == nil {
       let error = MappingError.last(.reserve, path: path, length: Int64(wanted))
-      guard error.code == .addressSpaceExhausted || error.code == .mappingLimitReached, wanted > least else { throw error }
+      guard error.code == .addressSpaceExhausted || error.code == .mappingLimitReached, wanted > least else {
+        throw error
+      }
       wanted = max(least, PageMath().down(wanted / 2))
       unsafe found = pgw_storage_map(nil, wanted, 0, flags, -1, 0)
     }

@@ -108,7 +108,8 @@ extension TransactionalFile {
   /// Writes one record; the commit exists from here on, but is not durable.
   private mutating func append(_ runs: [pgw_byte_run]) throws(MappingError) {
     try reserveSpace(for: runs)
-    let flag = view.flag, appliedFlag = applied.faultFlag
+    let flag = view.flag
+    let appliedFlag = applied.faultFlag
     let bytes = unsafe UnsafeRawPointer(view.base)
     let record: Journal.Record?
     do throws(MappingError) {
@@ -127,7 +128,8 @@ extension TransactionalFile {
 
   /// Space for what the commit adds, while it can still be refused. File systems that copy on write promise nothing here.
   private borrowing func reserveSpace(for runs: [pgw_byte_run]) throws(MappingError) {
-    var size: UInt64 = 0, allocated: UInt64 = 0
+    var size: UInt64 = 0
+    var allocated: UInt64 = 0
     guard unsafe pgw_storage_stat(descriptor.number, &size, &allocated) == 0 else { throw .last(.commit, path: path) }
     let expected = UInt64(applied.count)
     guard size >= expected else {

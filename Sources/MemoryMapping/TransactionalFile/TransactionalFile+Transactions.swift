@@ -71,7 +71,9 @@ extension TransactionalFile {
     let old = count
     try view.grow(to: newCount, path: path)
     let pageEnd = min(PageMath().up(old) ?? old, newCount)
-    if pageEnd > old { unsafe view.base.advanced(by: old).initializeMemory(as: UInt8.self, repeating: 0, count: pageEnd - old) }
+    if pageEnd > old {
+      unsafe view.base.advanced(by: old).initializeMemory(as: UInt8.self, repeating: 0, count: pageEnd - old)
+    }
     count = newCount
   }
 
@@ -167,7 +169,8 @@ extension TransactionalFile {
     _ bounds: Range<Int>?, _ operation: MappingError.Operation, isWriting: Bool
   ) throws(MappingError) -> (Int, Int) {
     if isWriting { try require(inTransaction: true, operation) } else { try requireSound(operation) }
-    let lower = bounds?.lowerBound ?? 0, upper = bounds?.upperBound ?? count
+    let lower = bounds?.lowerBound ?? 0
+    let upper = bounds?.upperBound ?? count
     guard lower >= 0, upper <= count else {
       throw MappingError(
         .invalidRange, operation: operation, path: path, offset: Int64(lower),

@@ -135,7 +135,8 @@ public struct TransactionalFile: ~Copyable, Sendable {
     try Self.check(file, path: resolved)
     guard pgw_storage_lock(file.descriptor) == 0 else { throw .last(.lockFile, path: resolved) }
     // Now that nobody else writes: the size, and the proof that the name still means this file.
-    var now = pgw_stat(), named = pgw_stat()
+    var now = pgw_stat()
+    var named = pgw_stat()
     guard unsafe pgw_fstat(file.descriptor, &now) == 0 else { throw .last(.stat, path: resolved) }
     guard unsafe resolved.withPlatformString({ unsafe pgw_stat_path($0, true, &named) }) == 0, named.inode == now.inode,
       named.device == now.device
@@ -156,7 +157,7 @@ public struct TransactionalFile: ~Copyable, Sendable {
     self.recovery = recovery
     self.view = view
     self.applied = applied
-    descriptor = OwnedDescriptor(number: file.take())
+    descriptor = OwnedDescriptor(number: file.take(), holdsLock: true)
     generation = journal.slot.generation
     durableGeneration = generation
     appliedGeneration = generation
@@ -178,7 +179,8 @@ public struct TransactionalFile: ~Copyable, Sendable {
   }
 
   internal static func mapApplied(_ descriptor: CInt, size: Int, path: FilePath) throws(MappingError) -> MappedFile {
-    try MappedFile(OpenedFile(duplicating: descriptor, path: path), offset: 0, length: size, options: .init(), path: path)
+    try MappedFile(
+      OpenedFile(duplicating: descriptor, path: path), offset: 0, length: size, options: .init(), path: path)
   }
 
   /// True once a sync has failed: every call but reading throws `syncFailed` from then on.

@@ -56,7 +56,8 @@ public struct TransactionalReader: ~Copyable, Sendable {
     // No state has all bits set.
     mappedState = .max
     let (seconds, attoseconds) = patience.components
-    self.patience = UInt64(clamping: seconds).multipliedReportingOverflow(by: 1_000_000_000).partialValue
+    self.patience =
+      UInt64(clamping: seconds).multipliedReportingOverflow(by: 1_000_000_000).partialValue
       &+ UInt64(clamping: attoseconds / 1_000_000_000)
   }
 
