@@ -212,6 +212,26 @@ int pgt_loop_attach(const char *image, char *device, size_t capacity) {
   return result;
 }
 
+int pgt_unmount_now(const char *folder) {
+  // A writer that was just killed may still be leaving.
+  for (int attempt = 0; attempt < 500; attempt++) {
+    if (umount2(folder, 0) == 0) return 0;
+    if (errno != EBUSY) return -1;
+    usleep(10000);
+  }
+  return -1;
+}
+
+int pgt_clone_file(const char *from, const char *to) {
+  int source = open(from, O_RDONLY | O_CLOEXEC);
+  if (source < 0) return -errno;
+  int target = open(to, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  int result = target < 0 ? -errno : ioctl(target, _IOW(0x94, 9, int) /* FICLONE */, source) == 0 ? 0 : -errno;
+  if (target >= 0) close(target);
+  close(source);
+  return result;
+}
+
 int pgt_shut_down(const char *folder) {
   int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return -1;

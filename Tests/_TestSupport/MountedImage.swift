@@ -61,15 +61,37 @@ public struct MountedImage: ~Copyable {
     let made = try Child.run([system.program, system == .ext4 ? "-Fq" : "-fq", image.string])
     guard made.status == 0 else { throw ImageError(text: "\(system.program): \(made.output)") }
     try Self.makeFolder(path)
+    try Self.mount(image, on: path, system, options: "")
+    self.folder = folder
+    self.path = path
+    self.image = image
+  }
+
+  /// Mounts an image that is there, for instance a copy of one that is mounted too. The image file stays.
+  public init(mounting image: FilePath, _ system: FileSystem) throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.appending("mount")
+    try Self.makeFolder(path)
+    // A copy has the identity of its original, which XFS would refuse.
+    try Self.mount(image, on: path, system, options: system == .xfs ? "nouuid" : "")
+    self.folder = folder
+    self.path = path
+    self.image = image
+  }
+
+  private static func mount(_ image: FilePath, on path: FilePath, _ system: FileSystem, options: String) throws {
     var device = [CChar](repeating: 0, count: 64)
     let loop = image.withPlatformString { pgt_loop_attach($0, &device, device.count) }
     guard loop >= 0 else { throw Errno(rawValue: -loop) }
     defer { close(loop) }
-    let result = path.withPlatformString { pgt_mount(device, $0, system.rawValue, "") }
+    let result = path.withPlatformString { pgt_mount(device, $0, system.rawValue, options) }
     guard result == 0 else { throw Errno(rawValue: errno) }
-    self.folder = folder
-    self.path = path
-    self.image = image
+  }
+
+  /// Unmounts and mounts again, which brings the file system's own journal back. For what was shut down.
+  public mutating func remount(_ system: FileSystem) throws {
+    guard let image, path.withPlatformString({ pgt_unmount_now($0) }) == 0 else { throw Errno(rawValue: errno) }
+    try Self.mount(image, on: path, system, options: "")
   }
 
   deinit { _ = path.withPlatformString { pgt_unmount($0) } }

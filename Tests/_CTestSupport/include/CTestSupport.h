@@ -91,6 +91,10 @@ int pgt_unmount(const char *folder);
 /// Attaches `image` to a free loop device that goes away with its last user. A descriptor of the device, which the caller
 /// closes once the mount holds it, or -errno.
 int pgt_loop_attach(const char *image, char *device, size_t capacity);
+/// Unmounts and waits until it is done: what was shut down is forgotten.
+int pgt_unmount_now(const char *folder);
+/// A copy by FICLONE. 0 or -errno.
+int pgt_clone_file(const char *from, const char *to);
 /// EXT4_IOC_SHUTDOWN / XFS_IOC_GOINGDOWN without flushing: every later I/O fails.
 int pgt_shut_down(const char *folder);
 int pgt_drop_caches(int descriptor);
