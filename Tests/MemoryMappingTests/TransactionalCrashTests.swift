@@ -170,7 +170,7 @@ import _TestSupport
     throws
   {
     var total = 0
-    for seed in 1...(Self.isLong ? 24 : 1) as ClosedRange<UInt64> {
+    for seed in 1...(Self.isLong ? 6 : 1) as ClosedRange<UInt64> {
       let folder = try TemporaryDirectory(in: Self.shm())
       let recording = try Self.record(scenario, in: folder.path, seed: seed)
       var complaints: [String] = []

@@ -43,10 +43,12 @@ import _TestSupport
     var child = try RunningChild([KilledWriterTests.writer, "transactions", path.string])
     var reader = try TransactionalReader(path, patience: .seconds(20))
     var model = Model()
+    var readings = 0
     var repeats = 0
     var states = 0
     try withWatchdog("readings beside a writer") {
-      for _ in 0..<400 {
+      while states < 50 {
+        readings += 1
         var tries = 0
         let (content, generation) = try reader.read { bytes, generation in
           tries += 1
@@ -62,8 +64,7 @@ import _TestSupport
       }
     }
     child.kill()
-    print("readings beside a writer: 400, of \(states) states, \(repeats) done again")
-    #expect(states > 10)
+    print("readings beside a writer: \(readings), of \(states) states, \(repeats) done again")
   }
 
   @Test func `a reader finishes what a killed writer had begun, and says so where it may not`() throws {
