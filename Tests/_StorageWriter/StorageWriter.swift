@@ -72,6 +72,8 @@ enum StorageWriter {
       say("torn")
       exit(2)
     }
+    // What is found may be in the page cache alone: what is said to be durable is flushed first.
+    if flushEvery > 0 { try file.flush(.data) }
     say("\(number)")
     for _ in 0..<count {
       number += 1
