@@ -68,7 +68,7 @@ int pgw_close(int descriptor) { return close(descriptor); }
 
 /// True when a write that ends or a file that is made as long as `length` would raise SIGXFSZ, whose default action ends the
 /// process.
-static bool is_beyond_file_limit(int64_t length) {
+bool pgw_is_beyond_file_limit(int64_t length) {
   struct rlimit limit;
   return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && length > 0 &&
          (uint64_t)length > limit.rlim_cur;
@@ -76,7 +76,7 @@ static bool is_beyond_file_limit(int64_t length) {
 
 int pgw_truncate(int descriptor, int64_t length) {
   struct stat now;
-  if (is_beyond_file_limit(length) && (fstat(descriptor, &now) != 0 || now.st_size < length)) {
+  if (pgw_is_beyond_file_limit(length) && (fstat(descriptor, &now) != 0 || now.st_size < length)) {
     errno = EFBIG;
     return -1;
   }
@@ -105,7 +105,7 @@ ssize_t pgw_pread(int descriptor, void *buffer, size_t count, int64_t offset) {
 }
 
 ssize_t pgw_pwrite(int descriptor, const void *buffer, size_t count, int64_t offset) {
-  if (count > 0 && is_beyond_file_limit(offset + 1)) {
+  if (count > 0 && pgw_is_beyond_file_limit(offset + 1)) {
     errno = EFBIG;
     return -1;
   }

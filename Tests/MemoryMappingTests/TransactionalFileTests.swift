@@ -283,6 +283,13 @@ import _TestSupport
       try file.withBytes { span in span.withUnsafeBytes { _ = pgt_touch($0.baseAddress! + 5 * SystemPage.size) } }
     }
     #expect(throws: MappingError.self) { try file.commit() }
+    // As long as the file is short there is no way back; then there is.
+    #expect { try file.rollback() } throws: { ($0 as? MappingError)?.code == .truncated }
+    #expect(truncate(path.string, 8 * SystemPage.size) == 0)
+    try file.rollback()
+    #expect(try file.load(at: 100, as: UInt8.self) == 0)
+    try file.withTransaction { $0.storeBytes(of: 3, toByteOffset: 6 * SystemPage.size, as: UInt8.self) }
+    #expect(try Self.content(path)[6 * SystemPage.size] == 3)
   }
 
   @Test func `changed pages are the same by each way of finding them`() throws {

@@ -30,6 +30,8 @@ int pgw_open(const char *path, int flags, int mode);
 int pgw_close(int descriptor);
 /// ftruncate, again after EINTR. EFBIG, and no signal, beyond RLIMIT_FSIZE; pgw_pwrite likewise.
 int pgw_truncate(int descriptor, int64_t length);
+/// True when RLIMIT_FSIZE does not allow a file of this length.
+bool pgw_is_beyond_file_limit(int64_t length);
 /// True when this user owns the file or may write it: then mincore tells the truth.
 bool pgw_may_write(int descriptor);
 /// SIGURG, whose default action is to be ignored.

@@ -93,6 +93,17 @@ internal struct PrivateView: ~Copyable, @unchecked Sendable {
     unsafe FaultOrigin(slot: slot, flag: flag, length: fileBytes, descriptor: descriptor)
   }
 
+  /// Maps the file again over everything that was mapped from it: every change there is gone, and so is the mark of a loss.
+  internal mutating func remap(path: FilePath) throws(MappingError) {
+    guard fileBytes > 0, let slot = unsafe slot else { return }
+    let flags = CInt(PGW_MAP_PRIVATE | PGW_MAP_NORESERVE | PGW_MAP_FIXED)
+    guard unsafe pgw_storage_map(base, fileBytes, 3, flags, descriptor, 0) != nil else {
+      throw .last(.recover, path: path, length: Int64(fileBytes))
+    }
+    unsafe pgw_guard_clear(slot)
+    isLost = false
+  }
+
   /// Makes the first `count` bytes usable; new ones are zeros.
   internal mutating func grow(to count: Int, path: FilePath) throws(MappingError) {
     let end = try pages(count, path)

@@ -137,6 +137,13 @@ extension TransactionalFile {
         .truncated, operation: .commit, path: path, offset: Int64(size), length: Int64(expected - size),
         detail: .fileSize(Int64(size)))
     }
+    if count > committedCount, pgw_is_beyond_file_limit(Int64(count)) {
+      throw MappingError(Errno.fileTooLarge, .commit, path: path, offset: Int64(count))
+    }
+    // Also where nothing was stored: reading a hole of a mapped file needs a page on tmpfs.
+    if count > committedCount, options.reservesGrowth {
+      try allocate(Int64(committedCount), Int64(count - committedCount))
+    }
     // A file without holes needs nothing for what it has.
     let isSparse = allocated < size
     for run in runs where isSparse || run.offset + run.length > size {

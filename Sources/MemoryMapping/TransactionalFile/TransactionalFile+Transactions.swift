@@ -15,12 +15,18 @@ extension TransactionalFile {
     isInTransaction = true
   }
 
-  /// Forgets every change since ``begin()``, and what the file was grown by.
+  /// Forgets every change since ``begin()``, and what the file was grown by. After a lost page this maps the file again: the way back
+  /// to work, once the reason is gone.
   ///
-  /// - Throws: ``MappingError``: `wrongState` without a transaction. Commits that are not in the file yet are made durable and
+  /// - Throws: ``MappingError``: `wrongState` without a transaction; `truncated` when the file is shorter than it was committed. Commits that are not in the file yet are made durable and
   ///   brought there first, so errors of those are possible; the transaction is still open then.
   public mutating func rollback() throws(MappingError) {
-    guard isInTransaction else { return try require(inTransaction: true, .rollback) }
+    guard isInTransaction else {
+      // Without a transaction a loss can be recovered from all the same.
+      if view.isFaulted || applied.faultFlag.isRaised { return try recoverPages() }
+      return try require(inTransaction: true, .rollback)
+    }
+    try recoverPages()
     if failure == nil, !pending.isEmpty {
       if durableGeneration < generation { try sync() }
       try applyPending()
@@ -29,6 +35,20 @@ extension TransactionalFile {
     count = committedCount
     isInTransaction = false
     if failure == nil { try view.attach(size: applied.count, path: path) }
+  }
+
+  /// Maps anew what has lost pages.
+  private mutating func recoverPages() throws(MappingError) {
+    guard view.isFaulted || applied.faultFlag.isRaised else { return }
+    var now = pgw_stat()
+    guard unsafe pgw_fstat(descriptor.number, &now) == 0 else { throw .last(.rollback, path: path) }
+    guard now.size >= Int64(applied.count) else {
+      throw MappingError(
+        .truncated, operation: .rollback, path: path, offset: now.size, length: Int64(applied.count) - now.size,
+        detail: .fileSize(now.size))
+    }
+    try view.remap(path: path)
+    if applied.faultFlag.isRaised { applied = try Self.mapApplied(descriptor.number, size: applied.count, path: path) }
   }
 
   /// Changes bytes and commits them when `body` returns; rolls back when it throws.

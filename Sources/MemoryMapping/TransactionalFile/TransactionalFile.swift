@@ -70,6 +70,9 @@ public struct TransactionalFile: ~Copyable, Sendable {
     public var maximumSize = 64 << 30
     /// The journal is emptied (``TransactionalFile/checkpoint()``) once it is longer than this. Bytes.
     public var journalLimit = 16 << 20
+    /// Get the blocks for what a transaction adds to the file before its commit, so that a full disk is known then. False leaves
+    /// holes where nothing was stored.
+    public var reservesGrowth = true
     /// When commits go into the file.
     public var application = Application.atCommit
     /// What to do about commits in a journal that belongs to another file.
