@@ -165,6 +165,17 @@ int pgw_storage_rename(const char *from, const char *to) {
   return (int)WATCHED(call, rename(from, to));
 }
 
+static int rename_new(const char *from, const char *to) {
+  if (link(from, to) != 0) return -1;
+  unlink(from);
+  return 0;
+}
+
+int pgw_storage_rename_new(const char *from, const char *to) {
+  pgw_call call = {.kind = PGW_CALL_RENAME, .descriptor = -1, .path = from, .other = to};
+  return (int)WATCHED(call, rename_new(from, to));
+}
+
 int pgw_storage_unlink(const char *path) {
   pgw_call call = {.kind = PGW_CALL_UNLINK, .descriptor = -1, .path = path};
   return (int)WATCHED(call, unlink(path));

@@ -82,9 +82,7 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
     options: Options = .init()
   ) throws(MappingError) {
     try Self.check(options, path)
-    let file = try OpenedFile(
-      writing: path, creating: creating ? .ifMissing(size: 0) : .never, permissions: permissions,
-      followsSymbolicLinks: true)
+    let file = try Self.open(path, creating: creating, permissions: permissions, stride: options.stride)
     guard file.kind == .regular else {
       throw MappingError(file.kind == .directory ? .isDirectory : .unsupportedFileType, operation: .open, path: path)
     }
@@ -133,10 +131,12 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
       unsafe pgw_storage_read(descriptor, $0.baseAddress!, $0.count, 0)
     }
     guard got >= 0 else { throw .last(.read, path: path) }
-    // Empty, or a header that a crash kept from being written: its sync is what makes the file one of ours.
-    guard got == 0 || bytes.allSatisfy({ $0 == 0 }) && got <= GrowableFormat.headerSize else {
-      return try GrowableFormat.Header(Array(bytes[..<got]), path: path, .open)
-    }
+    // An empty file that somebody made for us.
+    guard got == 0 else { return try GrowableFormat.Header(Array(bytes[..<got]), path: path, .open) }
+    return try GrowableFormat.Header(writeHeader(descriptor, stride: stride, path: path), path: path, .open)
+  }
+
+  private static func writeHeader(_ descriptor: CInt, stride: Int, path: FilePath) throws(MappingError) -> [UInt8] {
     var identifier: UInt64 = 0
     guard unsafe withUnsafeMutableBytes(of: &identifier, { unsafe pgw_random($0.baseAddress!, 8) }) == 0 else {
       throw .last(.create, path: path)
@@ -145,7 +145,40 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
     guard unsafe fresh.withUnsafeBytes({ unsafe pgw_storage_write(descriptor, $0.baseAddress!, $0.count, 0) }) == 0,
       pgw_storage_sync(descriptor, PGW_SYNC_DEVICE) == 0
     else { throw .last(.create, path: path) }
-    return try GrowableFormat.Header(fresh, path: path, .open)
+    return fresh
+  }
+
+  /// Opens the file, or makes it: under another name, so that a crash leaves no half of a header.
+  private static func open(
+    _ path: FilePath, creating: Bool, permissions: FilePermissions, stride: Int
+  ) throws(MappingError) -> OpenedFile {
+    for _ in 0..<100 {
+      do throws(MappingError) {
+        return try OpenedFile(writing: path, creating: .never, permissions: permissions, followsSymbolicLinks: true)
+      } catch {
+        guard creating, error.code == .notFound else { throw error }
+      }
+      var number: UInt64 = 0
+      _ = unsafe withUnsafeMutableBytes(of: &number) { unsafe pgw_random($0.baseAddress!, 8) }
+      let draft = path.appending(suffix: ".pagewise-" + String(number, radix: 36))
+      let file = try OpenedFile(
+        writing: draft, creating: .exclusive(size: 0), permissions: permissions, followsSymbolicLinks: false)
+      do throws(MappingError) {
+        _ = try writeHeader(file.descriptor, stride: stride, path: draft)
+        let renamed = unsafe draft.withPlatformString { from in
+          unsafe path.withPlatformString { to in unsafe pgw_storage_rename_new(from, to) }
+        }
+        if renamed != 0 { throw .last(.create, path: path) }
+      } catch {
+        _ = unsafe draft.withPlatformString { unsafe pgw_storage_unlink($0) }
+        // Another one was faster: its file is taken.
+        if error.code == .alreadyExists { continue }
+        throw error
+      }
+      try path.syncFolder(.create)
+      return file
+    }
+    throw MappingError(.busy, operation: .create, path: path)
   }
 
   /// Maps far beyond the end of the file: what is there later is there at its address, without another call.

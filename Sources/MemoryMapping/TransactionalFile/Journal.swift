@@ -335,8 +335,10 @@ internal struct ChunkWriter {
   }
 
   internal mutating func finish(header: [UInt8], padding: Int, _ path: FilePath) throws(MappingError) {
-    var ignored: UInt32 = 0
-    for _ in 0..<padding { try unsafe append([0], 1, &ignored, path) }
+    // Less than a sector, which fits behind a flush.
+    if unsafe buffer.count - used < padding { try unsafe flush(path) }
+    _ = unsafe buffer[used..<used + padding].initializeMemory(as: UInt8.self, repeating: 0)
+    unsafe used += padding
     if unsafe written == 0 {
       unsafe buffer.copyBytes(from: header)
       return try unsafe flush(path)
