@@ -13,11 +13,15 @@ import Testing
     .notFound, .permissionDenied, .isDirectory, .unsupportedFileType, .symbolicLink, .tooManyOpenFiles,
     .addressSpaceExhausted, .memoryExhausted, .mappingLimitReached, .lockLimitReached, .invalidRange, .truncated,
     .changed, .noSpace, .inputOutput, .memoryFailure, .faulted, .stale, .notSupported, .notSealed, .leaseRefused,
-    .readOnly, .limitExceeded, .interrupted, .pathInvalid, .invalidLayout, .busy, .other,
+    .readOnly, .limitExceeded, .interrupted, .pathInvalid, .invalidLayout, .busy, .alreadyExists, .syncFailed,
+    .corrupt, .wrongState, .other,
   ]
   static let operations: [Operation] = [
     .open, .stat, .map, .unmap, .read, .copy, .load, .advise, .prefault, .lock, .unlock, .protect, .probe, .residency,
     .recover, .close, .lease, .seal, .snapshot, .reserve, .resize, .write, .iterate, .guardInstall, .calibrate,
+    .create, .flush, .punchHole, .reserveSpace, .lockFile, .append, .begin, .commit, .rollback, .checkpoint, .replay,
+    .replace,
+    .verify,
   ]
 
   static let rows: [(Operation, Errno, Code)] = [
@@ -66,6 +70,12 @@ import Testing
     (.write, .noSpace, .noSpace), (.write, .diskQuotaExceeded, .noSpace), (.write, .notPermitted, .readOnly),
     (.write, .badFileDescriptor, .readOnly), (.write, .ioError, .inputOutput), (.snapshot, .noSpace, .noSpace),
     (.snapshot, .notSupported, .notSupported), (.close, .ioError, .inputOutput), (.close, .interrupted, .interrupted),
+    // open(O_EXCL), link(2); fcntl(2) locks; syncs
+    (.create, .fileExists, .alreadyExists), (.create, .noSpace, .noSpace), (.lockFile, .permissionDenied, .busy),
+    (.lockFile, .resourceTemporarilyUnavailable, .busy), (.flush, .ioError, .inputOutput), (.flush, .noSpace, .noSpace),
+    (.commit, .diskQuotaExceeded, .noSpace), (.commit, .fileTooLarge, .limitExceeded),
+    (.append, .noSpace, .noSpace), (.reserveSpace, .notSupported, .notSupported),
+    (.punchHole, .notSupported, .notSupported),
     (.residency, .notPermitted, .permissionDenied), (.residency, .invalidArgument, .notSupported),
   ]
 
@@ -82,7 +92,8 @@ import Testing
         let code = MappingError.code(of: Errno(rawValue: number), in: operation)
         #expect(Self.codes.contains(code))
         #expect(
-          ![.truncated, .changed, .invalidRange, .invalidLayout].contains(code), "\(operation) \(number): \(code)")
+          ![.truncated, .changed, .invalidRange, .invalidLayout, .corrupt, .wrongState, .syncFailed].contains(code),
+          "\(operation) \(number): \(code)")
       }
     }
   }

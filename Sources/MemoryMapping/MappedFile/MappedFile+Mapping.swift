@@ -88,7 +88,13 @@ extension MappedFile {
     path: FilePath?
   ) throws(MappingError) -> UnsafeMutableRawPointer {
     guard let alignment else {
-      guard let base = unsafe pgw_map(nil, span.length, protection, flags, descriptor, span.offset) else {
+      // Below that one fault maps all of it anyway; above, the kernel aligns by itself.
+      let isWorthAligning = span.length >= 1 << 16 && span.length < 2 << 20
+      let base =
+        unsafe isWorthAligning
+        ? pgw_map_congruent(span.length, protection, flags, descriptor, span.offset)
+        : pgw_map(nil, span.length, protection, flags, descriptor, span.offset)
+      guard let base = unsafe base else {
         throw .last(.map, path: path, offset: span.offset, length: Int64(span.length))
       }
       return unsafe base
