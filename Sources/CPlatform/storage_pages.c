@@ -127,7 +127,7 @@ int pgw_has_room_beside(int descriptor, int64_t bytes) {
   char *slash = strrchr(path, '/');
   slash[slash == path ? 1 : 0] = 0;
   int unnamed = pgw_open_unnamed(path);
-  if (unnamed < 0) return -1;
+  if (unnamed < 0) return errno == ENOSPC || errno == EDQUOT ? 0 : -1;
   int result = pgw_allocate(unnamed, 0, bytes) == 0 ? 1 : errno == ENOSPC || errno == EDQUOT ? 0 : -1;
   close(unnamed);
   return result;

@@ -101,8 +101,11 @@ extension MappedFile {
     let unit = max(alignment, SystemPage.size)
     let (room, overflow) = span.length.addingReportingOverflow(unit)
     let reserve = CInt(PGW_MAP_PRIVATE | PGW_MAP_ANONYMOUS | PGW_MAP_NORESERVE)
-    guard !overflow, let start = unsafe pgw_storage_map(nil, room, 0, reserve, -1, 0) else {
+    guard !overflow else {
       throw MappingError(.addressSpaceExhausted, operation: .map, path: path, length: Int64(span.length))
+    }
+    guard let start = unsafe pgw_storage_map(nil, room, 0, reserve, -1, 0) else {
+      throw .last(.map, path: path, offset: span.offset, length: Int64(span.length))
     }
     let wanted = Int(span.offset & Int64(unit - 1))
     let front = (wanted - Int(bitPattern: start) & (unit - 1) + unit) & (unit - 1)
