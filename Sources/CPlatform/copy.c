@@ -28,6 +28,8 @@ size_t pgw_copy_portable(void *destination, const void *source, size_t count) {
   }
   pgw_current_copy.low = (uintptr_t)source;
   pgw_current_copy.high = (uintptr_t)source + count;
+  pgw_current_copy.target_low = (uintptr_t)destination;
+  pgw_current_copy.target_high = (uintptr_t)destination + count;
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
   pgw_current_copy.landing = &landing;
   __atomic_signal_fence(__ATOMIC_SEQ_CST);

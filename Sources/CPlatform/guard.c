@@ -393,7 +393,8 @@ bool pgw_guard_resolve(int signal, void *raw_info, void *raw_context) {
     return true;
   }
   pgw_portable_copy *copy = &pgw_current_copy;
-  if (copy->landing != NULL && address >= copy->low && address < copy->high) {
+  if (copy->landing != NULL && ((address >= copy->low && address < copy->high) ||
+                                (address >= copy->target_low && address < copy->target_high))) {
     __atomic_fetch_add(&copy_fault_total, 1, __ATOMIC_RELAXED);
     siglongjmp(*copy->landing, 1);  // inside pgw_copy_portable: no other frame is between
   }

@@ -10,7 +10,8 @@
 #include <stdint.h>
 
 typedef struct pgw_portable_copy {
-  uintptr_t low, high;  // the source range; a fault outside it is not this copy's
+  uintptr_t low, high;  // the source range; a fault outside it and the next is not this copy's
+  uintptr_t target_low, target_high;
   sigjmp_buf *landing;  // NULL while no portable copy runs on this thread
 } pgw_portable_copy;
 

@@ -75,6 +75,11 @@ int pgw_storage_stat(int descriptor, uint64_t *size, uint64_t *allocated) {
   return 0;
 }
 
+int pgw_storage_fstat(int descriptor, pgw_stat *out) {
+  pgw_call call = {.kind = PGW_CALL_STAT, .descriptor = descriptor};
+  return (int)WATCHED(call, pgw_fstat(descriptor, out));
+}
+
 ssize_t pgw_storage_read(int descriptor, void *buffer, size_t count, int64_t offset) {
   size_t done = 0;
   while (done < count) {
@@ -239,6 +244,25 @@ int pgw_storage_writeback(int descriptor, int64_t offset, int64_t length) {
 
 char *pgw_real_path(const char *path) { return realpath(path, NULL); }
 
+char *pgw_read_link(const char *path) {
+  for (size_t room = 256;; room *= 2) {
+    char *text = malloc(room);
+    if (text == NULL) return NULL;
+    ssize_t length = readlink(path, text, room);
+    if (length < 0) {
+      int saved = errno;
+      free(text);
+      errno = saved;
+      return NULL;
+    }
+    if ((size_t)length < room) {
+      text[length] = 0;
+      return text;
+    }
+    free(text);
+  }
+}
+
 int64_t pgw_birth_ns(int descriptor) {
 #if defined(__linux__)
   struct statx found;
@@ -271,9 +295,9 @@ int pgw_storage_lock(int descriptor) {
   return (int)WATCHED(call, fcntl(descriptor, F_OFD_SETLK, &whole));
 }
 
-void pgw_storage_unlock(int descriptor) {
+int pgw_storage_unlock(int descriptor) {
   struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-  fcntl(descriptor, F_OFD_SETLK, &whole);
+  return fcntl(descriptor, F_OFD_SETLK, &whole);
 }
 
 int pgw_storage_is_locked(int descriptor) {
@@ -296,7 +320,7 @@ int pgw_storage_lock(int descriptor) {
   return result;
 }
 
-void pgw_storage_unlock(int descriptor) { flock(descriptor, LOCK_UN); }
+int pgw_storage_unlock(int descriptor) { return flock(descriptor, LOCK_UN); }
 
 int pgw_storage_is_locked(int descriptor) {
   if (flock(descriptor, LOCK_SH | LOCK_NB) != 0) return errno == EWOULDBLOCK ? 1 : -1;
@@ -314,7 +338,9 @@ int pgw_storage_is_alone(int descriptor) {
 
 void *pgw_storage_map(void *hint, size_t length, int protection, int flags, int descriptor, int64_t offset) {
   pgw_call call = {.kind = PGW_CALL_MAP, .descriptor = descriptor, .offset = offset, .length = length};
-  int answer = ask(&call);
+  int answer;
+  do answer = ask(&call);
+  while (answer > 0 && errno == EINTR);
   if (answer > 0) return NULL;
   void *base = pgw_map(hint, length, protection, flags, descriptor, offset);
   tell(&call, base == NULL ? -1 : 0);
@@ -352,23 +378,43 @@ static int set_attribute(int descriptor, const char *name, const void *value, si
 #endif
 }
 
-/// Labels and access control lists travel as extended attributes. One that may not be set is left out: the mode was copied.
-static void copy_extended_attributes(int model, int descriptor) {
+/// True for an error that says that this attribute is not for this user or this file system.
+static bool is_refusal(int error) {
+  return error == EPERM || error == EACCES || error == ENOTSUP || error == EOPNOTSUPP || error == EINVAL;
+}
+
+/// One attribute. 0, 1 when it was refused, -1.
+static int copy_extended_attribute(int model, int descriptor, const char *name) {
+  ssize_t size = get_attribute(model, name, NULL, 0);
+  char *value = size < 0 ? NULL : malloc((size_t)size + 1);
+  if (value == NULL) return size < 0 && is_refusal(errno) ? 1 : -1;
+  size = get_attribute(model, name, value, (size_t)size);
+  int result = size < 0 ? -1 : set_attribute(descriptor, name, value, (size_t)size), saved = errno;
+  free(value);
+  errno = saved;
+  return result != 0 && is_refusal(errno) ? 1 : result;
+}
+
+/// Labels and access control lists travel as extended attributes. One that is refused is left out; `*lost_list` tells that it was
+/// the access control list. 0 or -1: a list that is left out for want of space would let others in.
+static int copy_extended_attributes(int model, int descriptor, bool *lost_list) {
   ssize_t room = list_attributes(model, NULL, 0);
-  if (room <= 0) return;
+  if (room <= 0) return room == 0 || is_refusal(errno) ? 0 : -1;
   char *names = malloc((size_t)room);
-  if (names == NULL) return;
+  if (names == NULL) return -1;
   ssize_t used = list_attributes(model, names, (size_t)room);
-  for (ssize_t at = 0; at < used; at += (ssize_t)strlen(names + at) + 1) {
-    ssize_t size = get_attribute(model, names + at, NULL, 0);
-    if (size < 0) continue;
-    char *value = malloc((size_t)size + 1);
-    if (value == NULL) break;
-    size = get_attribute(model, names + at, value, (size_t)size);
-    if (size >= 0) set_attribute(descriptor, names + at, value, (size_t)size);
-    free(value);
+  int result = used < 0 ? -1 : 0;
+  for (ssize_t at = 0; at < used && result == 0; at += (ssize_t)strlen(names + at) + 1) {
+    result = copy_extended_attribute(model, descriptor, names + at);
+    if (result == 1) {
+      if (strcmp(names + at, "system.posix_acl_access") == 0) *lost_list = true;
+      result = 0;
+    }
   }
+  int saved = errno;
   free(names);
+  errno = saved;
+  return result;
 }
 
 static int copy_attributes(int model, int descriptor, bool strict) {
@@ -383,7 +429,10 @@ static int copy_attributes(int model, int descriptor, bool strict) {
       found.st_mode &= ~(mode_t)S_ISUID;
     }
   }
-  copy_extended_attributes(model, descriptor);
+  bool lost_list = false;
+  if (copy_extended_attributes(model, descriptor, &lost_list) != 0) return -1;
+  // With a list the group's bits are the list's upper limit, not the group's rights.
+  if (lost_list) found.st_mode &= ~(mode_t)S_IRWXG;
   return fchmod(descriptor, found.st_mode & 07777);
 }
 

@@ -103,8 +103,12 @@ int pgw_replaced_pages(const void *base, size_t length, uint64_t inode, pgw_page
   size_t room = 0;
   while (getline(&line, &room, maps) > 0) {
     unsigned long start, end, number;
-    if (sscanf(line, "%lx-%lx %*s %*s %*s %lu", &start, &end, &number) != 3) continue;
-    if (end <= low || start >= high || number == inode) continue;
+    char rights[8];
+    if (sscanf(line, "%lx-%lx %7s %*s %*s %lu", &start, &end, rights, &number) != 4) continue;
+    if (end <= low || start >= high) continue;
+    // What the guard puts there is private: anonymous, or its own memory file, whose number can be any file's by chance. A
+    // shared part is the file's, whatever its number: union file systems show another one here than to stat.
+    if (rights[3] == 's' || (number == inode && strstr(line, "/memfd:pagewise-fill") == NULL)) continue;
     size_t from = start < low ? 0 : start - low, to = (end > high ? high : end) - low;
     if (used > 0 && out[used - 1].end == from) out[used - 1].end = to;
     else if (used < capacity) out[used++] = (pgw_page_run){from, to};
@@ -112,6 +116,21 @@ int pgw_replaced_pages(const void *base, size_t length, uint64_t inode, pgw_page
   free(line);
   fclose(maps);
   return used;
+}
+
+int pgw_has_room_beside(int descriptor, int64_t bytes) {
+  char link[40], path[4096];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+  ssize_t length = readlink(link, path, sizeof path - 1);
+  if (length <= 0 || path[0] != '/') return -1;
+  path[length] = 0;
+  char *slash = strrchr(path, '/');
+  slash[slash == path ? 1 : 0] = 0;
+  int unnamed = pgw_open_unnamed(path);
+  if (unnamed < 0) return errno == ENOSPC || errno == EDQUOT ? 0 : -1;
+  int result = pgw_allocate(unnamed, 0, bytes) == 0 ? 1 : errno == ENOSPC || errno == EDQUOT ? 0 : -1;
+  close(unnamed);
+  return result;
 }
 
 int pgw_has_shared_blocks(int descriptor, int64_t offset, int64_t length) {
@@ -150,6 +169,10 @@ int pgw_changed_pages_portable(const void *base, size_t length, pgw_page_run *ou
 int pgw_replaced_pages(const void *base, size_t length, uint64_t inode, pgw_page_run *out, int capacity) {
   (void)base, (void)length, (void)inode, (void)out, (void)capacity;
   errno = ENOTSUP;
+  return -1;
+}
+int pgw_has_room_beside(int descriptor, int64_t bytes) {
+  (void)descriptor, (void)bytes;
   return -1;
 }
 int pgw_has_shared_blocks(int descriptor, int64_t offset, int64_t length) {

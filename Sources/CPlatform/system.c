@@ -246,26 +246,25 @@ void *pgw_map(void *hint, size_t length, int protection, int flags, int descript
   return base == MAP_FAILED ? NULL : base;
 }
 
-void *pgw_map_congruent(size_t length, int protection, int flags, int descriptor, int64_t offset) {
-  // Hints go round in an area below everything else. A hint whose place is taken costs the kernel a second look, nothing more.
+void *pgw_congruent_hint(int64_t offset) {
+  // Hints go round in an area below everything else. One whose place is taken costs the kernel a second look, nothing more.
   enum { FOLIO = 2 << 20, PLACES = 61, BELOW = 8 };
   static uintptr_t area;
   static uint32_t turn;
   uintptr_t first = __atomic_load_n(&area, __ATOMIC_RELAXED);
   if (first == 0) {
     void *probe = mmap(NULL, FOLIO, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (probe == MAP_FAILED) return pgw_map(NULL, length, protection, flags, descriptor, offset);
+    if (probe == MAP_FAILED) return NULL;
     munmap(probe, FOLIO);
-    first = 1;
     // Where addresses are scarce there is no such area.
+    first = 1;
     uintptr_t distance = ((uintptr_t)BELOW << 30) + (uintptr_t)PLACES * FOLIO;
     if (sizeof(void *) == 8 && (uintptr_t)probe > 2 * distance) first = ((uintptr_t)probe - distance) & ~(uintptr_t)(FOLIO - 1);
     __atomic_store_n(&area, first, __ATOMIC_RELAXED);
   }
-  if (first == 1) return pgw_map(NULL, length, protection, flags, descriptor, offset);
+  if (first == 1) return NULL;
   uint32_t place = __atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED) % PLACES;
-  uintptr_t hint = first + (uintptr_t)place * FOLIO + ((uintptr_t)offset & (FOLIO - 1));
-  return pgw_map((void *)hint, length, protection, flags, descriptor, offset);
+  return (void *)(first + (uintptr_t)place * FOLIO + ((uintptr_t)offset & (FOLIO - 1)));
 }
 
 int pgw_lock(const void *base, size_t length, bool on_fault) { return mlock2(base, length, on_fault ? 1u : 0u); }
@@ -426,8 +425,9 @@ void *pgw_map(void *hint, size_t length, int protection, int flags, int descript
   return base == MAP_FAILED ? NULL : base;
 }
 
-void *pgw_map_congruent(size_t length, int protection, int flags, int descriptor, int64_t offset) {
-  return pgw_map(NULL, length, protection, flags, descriptor, offset);
+void *pgw_congruent_hint(int64_t offset) {
+  (void)offset;
+  return NULL;
 }
 int pgw_lock(const void *base, size_t length, bool on_fault) { return on_fault ? unsupported() : mlock(base, length); }
 int pgw_mincore(void *base, size_t length, unsigned char *vector) { return mincore(base, length, (char *)vector); }

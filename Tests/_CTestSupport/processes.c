@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #if defined(__linux__)
+#include <linux/fs.h>
 #include <linux/loop.h>
 #endif
 
@@ -239,4 +241,11 @@ int pgt_shut_down(const char *folder) {
   int result = ioctl(descriptor, _IOR('X', 125, uint32_t), &no_flush);
   close(descriptor);
   return result;
+}
+
+int pgt_clone(int destination, int source) { return ioctl(destination, FICLONE, source); }
+
+int pgt_limit_file_size(uint64_t bytes) {
+  struct rlimit limit = {bytes, bytes};
+  return setrlimit(RLIMIT_FSIZE, &limit);
 }

@@ -40,6 +40,9 @@ public struct Child {
     return Child(status: status, output: String(decoding: bytes, as: UTF8.self))
   }
 
+  /// Starts a program that the caller ends by `pgt_kill` or awaits by `pgt_wait`. Its pid, or a negative errno.
+  public static func start(_ arguments: [String]) -> Int32 { withCStrings(arguments) { pgt_spawn($0, nil, -1) } }
+
   /// Runs and throws away: true when the exit status was 0.
   public static func succeeds(_ arguments: String...) throws -> Bool { try run(arguments).status == 0 }
 

@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// Copies `count` bytes forwards. Returns the number of bytes NOT copied: 0 when all went well. Bytes before the lost
-/// page may or may not have been stored. Needs pgw_guard_install; async-signal-safe.
+/// Copies `count` bytes forwards. Returns the number of bytes NOT copied: 0 when all went well. The lost page may be the
+/// source's or the destination's. Bytes before it may or may not have been stored. Needs pgw_guard_install; async-signal-safe.
 ///
 /// On x86-64 this is a leaf routine in assembly without any set-up: the fault handler moves the program counter from
 /// inside it to its landing pad, as the kernel does for its own user copies. Elsewhere it is pgw_copy_portable.

@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "pgw_system.h"
+
 typedef enum pgw_call_kind {
   PGW_CALL_OPEN = 1,    // path
   PGW_CALL_READ,        // descriptor, offset, length
@@ -60,6 +62,8 @@ void pgw_watch_calls(const pgw_call_watch *watch);
 /// open(2) with O_CLOEXEC, again after EINTR.
 int pgw_storage_open(const char *path, int flags, int mode);
 int pgw_storage_stat(int descriptor, uint64_t *size, uint64_t *allocated);
+/// pgw_fstat, watched.
+int pgw_storage_fstat(int descriptor, pgw_stat *out);
 /// All of it or an error: goes on after EINTR and short counts. Returns `count`, or less at the end of the file; -1.
 ssize_t pgw_storage_read(int descriptor, void *buffer, size_t count, int64_t offset);
 /// All of it or an error: goes on after EINTR and short counts. 0 or -1. `bytes` may be mapped: a page that cannot be had is
@@ -95,6 +99,8 @@ int pgw_storage_unlink(const char *path);
 
 /// The path without symbolic links, "." and ".." (realpath). Freed by the caller; NULL on failure.
 char *pgw_real_path(const char *path);
+/// What a symbolic link holds. Freed by the caller; NULL on failure.
+char *pgw_read_link(const char *path);
 /// When the file was made, nanoseconds since 1970; 0 where that is not known.
 int64_t pgw_birth_ns(int descriptor);
 /// Fills with random bytes from the kernel. 0 or -1.
@@ -103,12 +109,13 @@ int pgw_random(void *bytes, size_t count);
 /// A lock of the whole file that belongs to the open file and ends with it, also when its process is killed (OFD lock; flock on
 /// Darwin). Does not wait: EAGAIN while somebody else has it.
 int pgw_storage_lock(int descriptor);
-/// Gives the lock back, also where a child that was just forked still has the open file.
-void pgw_storage_unlock(int descriptor);
+/// Gives the lock back, also where a child that was just forked still has the open file. 0 or -1.
+int pgw_storage_unlock(int descriptor);
 /// 1: somebody has the lock, 0: nobody, -1: not known.
 int pgw_storage_is_locked(int descriptor);
 /// 1: no other open file, mapping or link of this process or another uses the file (proved by a write lease, which is given
-/// back at once), 0: somebody does, -1: not known (no leases here, not this user's file).
+/// back at once), 0: somebody does, -1: not known (no leases here, not this user's file). Duplicates of the descriptor, and a forked
+/// child that inherited it or its mappings, are the same open file and not told apart.
 int pgw_storage_is_alone(int descriptor);
 
 /// mmap as pgw_map, watched. NULL on failure.
@@ -116,8 +123,9 @@ void *pgw_storage_map(void *hint, size_t length, int protection, int flags, int 
 /// Makes every page writable now (MADV_POPULATE_WRITE). EFAULT where a store would raise a signal.
 int pgw_storage_populate(void *base, size_t length);
 
-/// Gives `descriptor` the mode, the owner and the extended attributes of `model`. `strict`: a change of owner that is refused
-/// is an error. 0 or -1.
+/// Gives `descriptor` the mode, the owner and the extended attributes of `model`. What this user may not set, or the file system
+/// does not have, is left out, and with it the rights that it would have limited; `strict`: a change of owner that is refused is
+/// an error. 0 or -1.
 int pgw_storage_copy_attributes(int model, int descriptor, bool strict);
 
 /// A load of a word that another process may store meanwhile, and what follows it stays behind it.
@@ -145,9 +153,13 @@ int pgw_changed_pages(const void *base, size_t length, pgw_page_run *out, int ca
 /// The same by plain pagemap, so that a test on a newer kernel reaches it.
 int pgw_changed_pages_portable(const void *base, size_t length, pgw_page_run *out, int capacity, size_t *next);
 
-/// The parts of [base, base + length) that are not mapped from the file with this inode: what the guard replaced. At most
-/// `capacity` runs; returns their number, or -1. Reads /proc/self/maps.
+/// The parts of [base, base + length), a mapping of the file with this inode, that are mapped from something else: what the
+/// guard replaced. At most `capacity` runs; returns their number, or -1. Reads /proc/self/maps.
 int pgw_replaced_pages(const void *base, size_t length, uint64_t inode, pgw_page_run *out, int capacity);
+
+/// 1: a new file beside this one could have `bytes` bytes, 0: no, by the disk or by a quota, -1: not known. Tries it with an
+/// unnamed file.
+int pgw_has_room_beside(int descriptor, int64_t bytes);
 
 /// 1: the range has blocks that are shared with another file or version (FIEMAP), so that overwriting needs new ones; 0: none;
 /// -1: not known.

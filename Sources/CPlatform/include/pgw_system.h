@@ -98,9 +98,9 @@ enum {
   PGW_MAP_FIXED = 32, PGW_MAP_HUGETLB_2M = 64, PGW_MAP_HUGETLB_1G = 128, PGW_MAP_FIXED_NOREPLACE = 256,
 };
 void *pgw_map(void *hint, size_t length, int protection, int flags, int descriptor, int64_t offset);
-/// pgw_map of a file, at an address that the kernel may choose, but asked to be congruent to the offset modulo 2 MiB: then one fault maps
-/// a large folio whole. For lengths from 64 KiB to 2 MiB; Linux aligns larger ones itself.
-void *pgw_map_congruent(size_t length, int protection, int flags, int descriptor, int64_t offset);
+/// Where to ask for a mapping of a file so that its address is congruent to the offset modulo 2 MiB: then one fault maps a large folio
+/// whole. NULL where there is no such place. A hint; Linux aligns mappings of 2 MiB and more itself.
+void *pgw_congruent_hint(int64_t offset);
 int pgw_unmap(void *base, size_t length);
 int pgw_protect(void *base, size_t length, int protection);
 

@@ -35,6 +35,7 @@ extension MappingError {
     case (.open, .noSuchAddressOrDevice), (.open, .operationNotSupportedByDevice): .unsupportedFileType
     case (.lock, .noMemory), (.lock, .notPermitted): .lockLimitReached
     case (.probe, .badAddress), (.prefault, .badAddress), (.copy, .badAddress), (.read, .badAddress): .faulted
+    case (.replace, .badAddress): .faulted
     case (.lease, .resourceTemporarilyUnavailable), (.lease, .permissionDenied): .leaseRefused
     case (.advise, .invalidArgument), (.prefault, .invalidArgument), (.residency, .invalidArgument): .notSupported
     case (.lease, .invalidArgument), (.seal, .invalidArgument): .notSupported

@@ -109,7 +109,8 @@ extension FaultOrigin {
       default: break
       }
     }
-    return isFull ? .noSpace : .unknown
+    // The page has blocks, and each change needs new ones: a file system that never overwrites, or blocks shared with a clone.
+    return isFull || pgw_has_room_beside(descriptor, 1 << 20) == 0 ? .noSpace : .unknown
   }
 
   /// True when the file system has next to nothing left: copying file systems fail a little before zero.

@@ -88,13 +88,10 @@ extension MappedFile {
     path: FilePath?
   ) throws(MappingError) -> UnsafeMutableRawPointer {
     guard let alignment else {
-      // Below that one fault maps all of it anyway; above, the kernel aligns by itself.
+      // Shorter, one fault maps all of it anyway; longer, the kernel aligns by itself.
       let isWorthAligning = span.length >= 1 << 16 && span.length < 2 << 20
-      let base =
-        unsafe isWorthAligning
-        ? pgw_map_congruent(span.length, protection, flags, descriptor, span.offset)
-        : pgw_map(nil, span.length, protection, flags, descriptor, span.offset)
-      guard let base = unsafe base else {
+      let hint = unsafe isWorthAligning ? pgw_congruent_hint(span.offset) : nil
+      guard let base = unsafe pgw_storage_map(hint, span.length, protection, flags, descriptor, span.offset) else {
         throw .last(.map, path: path, offset: span.offset, length: Int64(span.length))
       }
       return unsafe base
@@ -107,14 +104,17 @@ extension MappedFile {
     let unit = max(alignment, SystemPage.size)
     let (room, overflow) = span.length.addingReportingOverflow(unit)
     let reserve = CInt(PGW_MAP_PRIVATE | PGW_MAP_ANONYMOUS | PGW_MAP_NORESERVE)
-    guard !overflow, let start = unsafe pgw_map(nil, room, 0, reserve, -1, 0) else {
+    guard !overflow else {
       throw MappingError(.addressSpaceExhausted, operation: .map, path: path, length: Int64(span.length))
+    }
+    guard let start = unsafe pgw_storage_map(nil, room, 0, reserve, -1, 0) else {
+      throw .last(.map, path: path, offset: span.offset, length: Int64(span.length))
     }
     let wanted = Int(span.offset & Int64(unit - 1))
     let front = (wanted - Int(bitPattern: start) & (unit - 1) + unit) & (unit - 1)
     let target = unsafe start + front
     guard
-      let base = unsafe pgw_map(
+      let base = unsafe pgw_storage_map(
         target, span.length, protection, flags | CInt(PGW_MAP_FIXED), descriptor, span.offset)
     else {
       let error = MappingError.last(.map, path: path, offset: span.offset, length: Int64(span.length))

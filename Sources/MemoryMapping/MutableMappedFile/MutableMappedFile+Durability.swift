@@ -26,7 +26,8 @@ public enum Reservation: Sendable, Hashable {
   /// Stores into the range cannot run out of space: the file system overwrites blocks in place.
   case held
   /// The space is there now, but the file system writes every change to a new place (btrfs, ZFS, reflinked XFS, ...): once a page
-  /// was written back, the next store to it needs new space and can fail. The guard turns that into an error.
+  /// was written back, which a file system that runs full does at once, the next store to it needs new space and can fail. The
+  /// guard turns that into an error.
   case untilWriteBack
   /// The file system is not known to overwrite in place.
   case unknown
@@ -37,8 +38,8 @@ extension MutableMappedFile {
   ///
   /// Refuses when a page of the mapping was lost (the kernel itself would report success), when the file has become shorter
   /// than the view, and after an earlier failure. **The first failed sync is final**: the kernel marks the pages clean and may
-  /// report success the next time, so this object never tries again, and every later call throws `syncFailed`. What is on disk
-  /// then is unknown; close, open again and compare.
+  /// report success the next time, so this object never tries again: every later `flush`, `startWriteback`, `reserve`, `resize`,
+  /// `punchHole` and `withMutableBytes` throws `syncFailed`. What is on disk then is unknown; close, open again and compare.
   ///
   /// - Parameters:
   ///   - level: see ``FlushLevel``.

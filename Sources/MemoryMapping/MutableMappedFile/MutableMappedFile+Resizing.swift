@@ -12,15 +12,17 @@ extension MutableMappedFile {
   ///
   /// **Shrinking** takes pages away under every other mapping of the file, in every process: theirs are killed unless they are
   /// guarded. So it is done only when the kernel proves that nobody else has the file open or mapped, and refused as `busy`
-  /// otherwise; where the kernel cannot prove it, it is refused too. ``punchHole(_:)`` frees the space of a shared file, and
+  /// otherwise; where the kernel cannot prove it, it is refused too. A forked child that has inherited this very mapping is not
+  /// seen: it loses the pages, and its guard answers. ``punchHole(_:)`` frees the space of a shared file, and
   /// `replaceFile` gives readers a shorter one without touching the old. `evenIfShared` is for files that only your own,
   /// guarded programs map.
   ///
   /// - Parameters:
   ///   - newCount: bytes of the view afterwards.
   ///   - evenIfShared: shrink although others may have the file mapped.
-  /// - Throws: ``MappingError``: `invalidRange`, `busy`, `noSpace`, `limitExceeded`, `addressSpaceExhausted`. The view is as before
-  ///   then.
+  /// - Throws: ``MappingError``: `invalidRange`; `busy`, also while a program holds the lock of the file for more than a second;
+  ///   `noSpace`, `limitExceeded`, `addressSpaceExhausted`. The view is as before then, and so is the file, unless it had grown
+  ///   already and it could not be shown that nobody else has mapped it since.
   public mutating func resize(to newCount: Int, evenIfShared: Bool = false) throws(MappingError) {
     try requireWritable(.resize)
     guard newCount >= 0, let newEnd = Int64(exactly: newCount).map({ $0.addingReportingOverflow(fileOffset) }),
@@ -28,8 +30,11 @@ extension MutableMappedFile {
     else {
       throw MappingError(.invalidRange, operation: .resize, path: path, length: Int64(newCount))
     }
+    // Two who grow the file at once would set the smaller size last.
+    let isLocked = try OpenedFile.awaitLock(of: map.range.descriptor, .resize, path: path)
+    defer { if isLocked { _ = pgw_storage_unlock(map.range.descriptor) } }
     var now = pgw_stat()
-    guard unsafe pgw_fstat(map.range.descriptor, &now) == 0 else { throw .last(.resize, path: path) }
+    guard unsafe pgw_storage_fstat(map.range.descriptor, &now) == 0 else { throw .last(.resize, path: path) }
     let end = fileOffset + Int64(count)
     guard now.size == end else {
       throw MappingError(
@@ -52,7 +57,7 @@ extension MutableMappedFile {
           : "it cannot be shown that nobody else has it mapped; punch a hole or replace the file"))
   }
 
-  /// Grows the file, then the view; or shrinks the view, then the file.
+  /// Changes the file, and puts a view of its new size in the place of the old one.
   private mutating func setSize(_ newSize: Int64, from oldSize: Int64, _ newCount: Int) throws(MappingError) {
     let isGrowing = newSize > oldSize
     if isGrowing { try truncate(to: newSize) }
@@ -62,29 +67,17 @@ extension MutableMappedFile {
       replacement = try MappedFile(
         file, offset: fileOffset, length: newCount, options: map.options, path: path, protection: 3)
     } catch {
-      // Nobody can have stored behind the old end through us; give back what was added.
-      if isGrowing { _ = pgw_storage_truncate(map.range.descriptor, oldSize) }
+      // Give back what was added, unless somebody may have mapped it by now.
+      if isGrowing, pgw_storage_is_alone(map.range.descriptor) == 1 {
+        _ = pgw_storage_truncate(map.range.descriptor, oldSize)
+      }
       var error = error
       error.operation = .resize
       throw error
     }
-    if isGrowing {
-      map = replacement
-    } else {
-      // The new view first: no page of ours may lie behind the end.
-      let old = map.count
-      map = replacement
-      do throws(MappingError) { try truncate(to: newSize) } catch {
-        // The file kept its size. Take the old view again, which fails only for want of address space.
-        if let file = try? OpenedFile(duplicating: map.range.descriptor, path: path),
-          let again = try? MappedFile(
-            file, offset: fileOffset, length: old, options: map.options, path: path, protection: 3)
-        {
-          map = again
-        }
-        throw error
-      }
-    }
+    // The old view stays until the file has its size, so that a failure leaves it whole. Nothing touches it meanwhile.
+    if !isGrowing { try truncate(to: newSize) }
+    map = replacement
   }
 
   private borrowing func truncate(to size: Int64) throws(MappingError) {

@@ -71,7 +71,8 @@ extension MutableMappedFile {
     guard offset >= 0, offset <= count &- size else { throw storeRangeError(offset, size) }
     let missing = unsafe withUnsafeBytes(of: value) { bytes in
       guard let source = bytes.baseAddress else { return 0 }
-      return unsafe pgw_copy_checked(map.viewStart + offset, source, size)
+      let missing = unsafe pgw_copy_checked(map.viewStart + offset, source, size)
+      return unsafe missing == 0 ? 0 : storeUpToPageEnd(source, size, missing, at: offset)
     }
     if missing != 0 || map.range.flag.isRaised { throw storeError(offset, size, missing) }
   }
@@ -90,7 +91,9 @@ extension MutableMappedFile {
     guard offset >= 0, offset <= count, size <= count &- offset else { throw storeRangeError(offset, size) }
     guard size > 0 else { return }
     let missing = unsafe bytes.withUnsafeBytes {
-      unsafe pgw_copy_checked(map.viewStart + offset, $0.baseAddress!, size)
+      let source = unsafe $0.baseAddress.unsafelyUnwrapped
+      let missing = unsafe pgw_copy_checked(map.viewStart + offset, source, size)
+      return unsafe missing == 0 ? 0 : storeUpToPageEnd(source, size, missing, at: offset)
     }
     if missing != 0 || map.range.flag.isRaised { throw storeError(offset, size, missing) }
   }
@@ -100,17 +103,35 @@ extension MutableMappedFile {
   /// Without blocks behind them this can fail half-way on a full disk; ``reserve(_:)`` does both.
   ///
   /// - Parameter bounds: a part of the view; nil for all of it.
-  /// - Throws: `noSpace`, `truncated`, `inputOutput`; `notSupported` before Linux 5.14 and on Darwin.
+  /// - Throws: `noSpace`, `truncated`, `inputOutput`, with the offset of the first page that cannot be had; `notSupported` before
+  ///   Linux 5.14 and on Darwin.
   /// - Complexity: one system call; about a microsecond a page. C: `madvise(MADV_POPULATE_WRITE)`.
   public borrowing func prefault(_ bounds: Range<Int>? = nil) throws(MappingError) {
     let pages = try map.pages(of: bounds, .prefault)
     guard pages.length > 0 else { return }
     if map.range.flag.isRaised { throw map.faultError(.prefault) }
     guard unsafe pgw_storage_populate(map.range.base + pages.start, pages.length) != 0 else { return }
-    let error = MappingError.last(
-      .prefault, path: path, offset: fileOffset + Int64(bounds?.lowerBound ?? 0), length: Int64(pages.length))
+    let asked = fileOffset + Int64(bounds?.lowerBound ?? 0)
+    var error = MappingError.last(.prefault, path: path, offset: asked, length: Int64(pages.length))
     guard error.code == .faulted else { throw error }
-    throw map.storeFailure(error, at: map.fileOffset - Int64(map.slack) + Int64(pages.start))
+    let lost = map.fileOffset - Int64(map.slack) + Int64(firstUnwritablePage(pages.start, pages.length))
+    error.offset = max(asked, lost)
+    throw map.storeFailure(error, at: lost)
+  }
+
+  /// Where the first page begins that cannot be made writable, among pages that cannot all: by halves.
+  private borrowing func firstUnwritablePage(_ start: Int, _ length: Int) -> Int {
+    var (start, count) = (start, length / SystemPage.size)
+    while count > 1 {
+      let half = count / 2
+      if unsafe pgw_storage_populate(map.range.base + start, half * SystemPage.size) == 0 {
+        start += half * SystemPage.size
+        count -= half
+      } else {
+        count = half
+      }
+    }
+    return start
   }
 
   @inline(__always) @inlinable
@@ -138,6 +159,19 @@ extension MutableMappedFile {
       .invalidRange, operation: .write, path: path,
       offset: fileOffset.addingReportingOverflow(Int64(offset)).partialValue, length: Int64(size),
       detail: .note("the view has \(count) bytes"))
+  }
+
+  /// A copy moves many bytes at once and stops before those of which one is on the lost page: stores the others. Returns how
+  /// many are missing then.
+  @inline(never) @usableFromInline
+  internal mutating func storeUpToPageEnd(
+    _ source: UnsafeRawPointer, _ size: Int, _ missing: Int, at offset: Int
+  ) -> Int {
+    let done = size - missing
+    let target = unsafe map.viewStart + (offset + done)
+    let step = SystemPage.size - Int(bitPattern: target) & (SystemPage.size - 1)
+    guard step < missing else { return missing }
+    return unsafe missing - step + pgw_copy_checked(target, source + done, step)
   }
 
   /// Why `missing` of the `size` bytes at `offset` could not be stored.

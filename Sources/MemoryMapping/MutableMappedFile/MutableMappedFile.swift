@@ -68,7 +68,15 @@ public struct MutableMappedFile: ~Copyable, Sendable {
     let file = try OpenedFile(
       writing: path, creating: creation, permissions: permissions,
       followsSymbolicLinks: options.followsSymbolicLinks)
-    try self.init(file, offset: offset, length: length, options: options, path: path)
+    // A file that was made for a mapping that then fails is taken away again.
+    let witness = file.wasMade ? try file.makeWitness(path: path) : nil
+    do throws(MappingError) {
+      map = try MappedFile(file, offset: offset, length: length, options: options, path: path, protection: 3)
+    } catch {
+      if let witness { OpenedFile.takeAway(witness.number, path: path) }
+      throw error
+    }
+    firstFailure = Atomic(0)
   }
 
   /// Maps an open file for writing. The descriptor is duplicated; the caller's own stays the caller's.

@@ -30,15 +30,9 @@ extension OpenedFile {
     if !followsSymbolicLinks { flags |= O_NOFOLLOW }
     // Between the two attempts somebody may make the file, or take it away; hardly ever for long.
     for _ in 0..<100 {
-      if !isExclusive {
-        let opened = unsafe path.withPlatformString { unsafe pgw_storage_open($0, flags, 0) }
-        if opened >= 0 {
-          let file = try OpenedFile(owning: opened, path: path)
-          self = try file.givingSize(size, path: path)
-          return
-        }
-        let error = MappingError.last(.open, path: path)
-        guard error.code == .notFound, size != nil else { throw error }
+      if !isExclusive, let file = try Self.openThere(path, flags, size: size) {
+        self = file
+        return
       }
       let mode = CInt(permissions.rawValue)
       let made = unsafe path.withPlatformString { unsafe pgw_storage_open($0, flags | O_CREAT | O_EXCL, mode) }
@@ -48,32 +42,96 @@ extension OpenedFile {
       }
       let error = MappingError.last(.create, path: path)
       guard error.code == .alreadyExists, !isExclusive else { throw error }
+      if path.isLinkToNothing {
+        throw MappingError(
+          .notFound, operation: .create, path: path, detail: .note("a symbolic link whose target is missing"))
+      }
     }
     throw MappingError(.busy, operation: .create, path: path)
   }
 
-  /// A file that was found: an empty one gets the size, as its maker may be about to give it.
-  private consuming func givingSize(_ size: Int64?, path: FilePath) throws(MappingError) -> OpenedFile {
-    guard let size, size > 0, kind == .regular, stat.size == 0 else { return self }
-    guard pgw_storage_truncate(descriptor, size) == 0 else { throw .last(.create, path: path, length: size) }
-    return try OpenedFile(owning: take(), path: path)
+  /// A file that is there; an empty one is given the size, as its maker may be about to do. Nil when there is none and one may be
+  /// made: it is missing, or was taken away by a maker who failed.
+  private static func openThere(_ path: FilePath, _ flags: CInt, size: Int64?) throws(MappingError) -> OpenedFile? {
+    let opened = unsafe path.withPlatformString { unsafe pgw_storage_open($0, flags, 0) }
+    guard opened >= 0 else {
+      let error = MappingError.last(.open, path: path)
+      guard error.code == .notFound, size != nil else { throw error }
+      return nil
+    }
+    let file = try OpenedFile(owning: opened, path: path)
+    guard let size, size > 0, file.kind == .regular, file.stat.size == 0 else { return file }
+    try give(size, to: file.descriptor, path: path)
+    let sized = try OpenedFile(owning: file.take(), path: path)
+    guard sized.stat.links > 0 else { return nil }
+    return sized
   }
 
-  /// A file that was made: size, then the name. On failure it is taken away again.
+  /// A file that was made: the name, then the size, so that who finds a size finds a name that lasts. On failure it is taken away
+  /// again.
   private static func finish(_ descriptor: CInt, size: Int64, path: FilePath) throws(MappingError) -> OpenedFile {
-    if size == 0 || pgw_storage_truncate(descriptor, size) == 0 {
-      do throws(MappingError) {
-        try path.syncFolder(.create)
-        return try OpenedFile(owning: descriptor, path: path)
-      } catch {
-        _ = unsafe path.withPlatformString { unsafe pgw_storage_unlink($0) }
-        throw error
+    var now = pgw_stat()
+    do throws(MappingError) {
+      try path.syncFolder(.create)
+      try give(size, to: descriptor, path: path)
+      guard unsafe pgw_storage_fstat(descriptor, &now) == 0 else { throw .last(.stat, path: path) }
+    } catch {
+      takeAway(descriptor, path: path)
+      _ = pgw_close(descriptor)
+      throw error
+    }
+    return OpenedFile(made: descriptor, stat: now)
+  }
+
+  /// Gives an empty file its size. One at a time: two sizes in turn would cut what was stored behind the smaller one.
+  private static func give(_ size: Int64, to descriptor: CInt, path: FilePath) throws(MappingError) {
+    guard size > 0 else { return }
+    let isLocked = try awaitLock(of: descriptor, .create, path: path)
+    defer { if isLocked { _ = pgw_storage_unlock(descriptor) } }
+    var now = pgw_stat()
+    guard unsafe pgw_storage_fstat(descriptor, &now) == 0 else { throw .last(.create, path: path) }
+    guard now.size == 0 else { return }
+    guard pgw_storage_truncate(descriptor, size) == 0 else { throw .last(.create, path: path, length: size) }
+  }
+
+  /// Takes the lock under which the size of a file changes. False where the file system has none.
+  internal static func awaitLock(
+    of descriptor: CInt, _ operation: MappingError.Operation, path: FilePath?
+  ) throws(MappingError) -> Bool {
+    for _ in 0..<1000 {
+      if pgw_storage_lock(descriptor) == 0 { return true }
+      switch Errno.current {
+      case .resourceTemporarilyUnavailable, .permissionDenied: pgw_sleep_ns(1_000_000)
+      case .noLocks, .notSupported, .noFunction, .invalidArgument: return false
+      default: throw .last(operation, path: path)
       }
     }
-    let error = MappingError.last(.create, path: path, length: size)
+    throw MappingError(.busy, operation: operation, path: path, detail: .note("another program holds its lock"))
+  }
+
+  /// A second descriptor of a file that was made, by which it can be taken away when the first is gone.
+  internal borrowing func makeWitness(path: FilePath) throws(MappingError) -> OwnedDescriptor {
+    let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+    guard copy >= 0 else {
+      let error = MappingError.last(.open, path: path)
+      Self.takeAway(descriptor, path: path)
+      throw error
+    }
+    return OwnedDescriptor(number: copy)
+  }
+
+  /// Removes a file that was made in vain, unless it is not the one at `path` any more or somebody else has begun to use it.
+  internal static func takeAway(_ descriptor: CInt, path: FilePath) {
+    let isLocked = (try? awaitLock(of: descriptor, .create, path: path)) ?? false
+    defer { if isLocked { _ = pgw_storage_unlock(descriptor) } }
+    var own = pgw_stat()
+    var named = pgw_stat()
+    guard unsafe pgw_fstat(descriptor, &own) == 0,
+      unsafe path.withPlatformString({ unsafe pgw_stat_path($0, true, &named) }) == 0,
+      own.inode == named.inode, own.device == named.device,
+      own.size == 0 || pgw_storage_is_alone(descriptor) != 0
+    else { return }
     _ = unsafe path.withPlatformString { unsafe pgw_storage_unlink($0) }
-    _ = pgw_close(descriptor)
-    throw error
   }
 }
 
@@ -101,6 +159,15 @@ extension FilePath {
     whole += suffix.utf8.map { CInterop.PlatformChar(truncatingIfNeeded: $0) } + [0]
     let renamed = unsafe whole.withUnsafeBufferPointer { unsafe FilePath.Component(platformString: $0.baseAddress!) }
     return removingLastComponent().appending(renamed ?? name)
+  }
+
+  /// True for a symbolic link whose target is not there.
+  internal var isLinkToNothing: Bool {
+    var found = pgw_stat()
+    return unsafe withPlatformString {
+      unsafe pgw_stat_path($0, true, &found) != 0 && Errno.current == .noSuchFileOrDirectory
+        && pgw_stat_path($0, false, &found) == 0 && OpenedFile.kind(of: found.mode) == .symbolicLink
+    }
   }
 
   /// The same file by a path without symbolic links, so that what lies beside it is found by every name.

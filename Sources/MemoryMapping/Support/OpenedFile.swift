@@ -15,6 +15,8 @@ internal import SystemPackage
 internal struct OpenedFile: ~Copyable {
   internal let descriptor: CInt
   internal let stat: pgw_stat
+  /// True when opening has made the file.
+  internal let wasMade: Bool
 
   internal enum Kind { case regular, directory, pipe, socket, characterDevice, blockDevice, symbolicLink, other }
 
@@ -53,13 +55,21 @@ internal struct OpenedFile: ~Copyable {
   /// Takes over `descriptor`; closes it on failure.
   internal init(owning descriptor: CInt, path: FilePath?) throws(MappingError) {
     var found = pgw_stat()
-    guard unsafe pgw_fstat(descriptor, &found) == 0 else {
+    guard unsafe pgw_storage_fstat(descriptor, &found) == 0 else {
       let error = MappingError.last(.stat, path: path)
       _ = pgw_close(descriptor)
       throw error
     }
     self.descriptor = descriptor
     self.stat = found
+    wasMade = false
+  }
+
+  /// A file that opening has made.
+  internal init(made descriptor: CInt, stat: pgw_stat) {
+    self.descriptor = descriptor
+    self.stat = stat
+    wasMade = true
   }
 
   deinit { _ = pgw_close(descriptor) }

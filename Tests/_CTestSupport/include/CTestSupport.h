@@ -98,6 +98,9 @@ int pgt_clone_file(const char *from, const char *to);
 /// EXT4_IOC_SHUTDOWN / XFS_IOC_GOINGDOWN without flushing: every later I/O fails.
 int pgt_shut_down(const char *folder);
 int pgt_drop_caches(int descriptor);
+/// FICLONE: `destination`, empty, shares the blocks of `source`.
+int pgt_clone(int destination, int source);
+int pgt_limit_file_size(uint64_t bytes);
 /// Removes a folder and all in it; neither follows links nor enters what is still mounted there.
 int pgt_remove_tree(const char *path);
 int pgt_make_fifo(const char *path);
