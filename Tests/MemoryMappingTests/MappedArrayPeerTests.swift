@@ -236,7 +236,6 @@ struct Complex<Part: CountingElement & BinaryFloatingPoint>: CountingElement {
       import time
       last, seen, end = 0, 0, time.time() + 2
       while time.time() < end:
-        a = np.load(sys.argv[1], mmap_mode='r') if False else None
         try: a = np.load(sys.argv[1], mmap_mode='r')
         except ValueError as e:
           # An array of no rows cannot be mapped by some versions.
@@ -254,7 +253,6 @@ struct Complex<Part: CountingElement & BinaryFloatingPoint>: CountingElement {
     let finished = Locked(false)
     onThreads(2) { thread in
       if thread == 0 {
-        answer.withLock { _ in }
         let lines = try? NumPy.run(script, path.string)
         answer.withLock { $0 = lines }
         finished.withLock { $0 = true }

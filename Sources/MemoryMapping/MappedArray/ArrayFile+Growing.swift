@@ -5,7 +5,6 @@ internal import SystemPackage
 
 extension ArrayFile {
   /// Adds whole rows behind the last one. Nothing has happened when it throws.
-  @usableFromInline
   internal mutating func append(_ bytes: RawSpan) throws(MappingError) {
     let size = bytes.byteCount
     try requireResizable(.append)

@@ -9,20 +9,22 @@ internal import SystemPackage
 /// 0        dataOffset        endOffset(rows)        dirtyEnd           fileCount
 /// | header |  rows  ...       | room: anything       | room: zeros       |
 /// ```
-@usableFromInline
+///
+/// Nothing of it is inlinable: the optimizer (6.3) stops with an assertion at a setter that it may inline elsewhere and that destroys
+/// a ``TransactionalFile``.
 internal struct ArrayFile: ~Copyable, Sendable {
   // One of the two.
-  @usableFromInline internal var inPlace: MutableMappedFile?
-  @usableFromInline internal var atomic: TransactionalFile?
+  internal var inPlace: MutableMappedFile?
+  internal var atomic: TransactionalFile?
   /// As it lies in the file: what was committed.
   internal var committed: ArrayHeader
   /// Rows with those that are not committed.
-  @usableFromInline internal var rows: Int
+  internal var rows: Int
   /// Elements of a row.
-  @usableFromInline internal let rowCount: Int
+  internal let rowCount: Int
   /// Bytes of a row.
-  @usableFromInline internal let rowSize: Int
-  @usableFromInline internal let dataOffset: Int
+  internal let rowSize: Int
+  internal let dataOffset: Int
   /// From here on the file holds zeros.
   internal var dirtyEnd: Int
   /// Up to here stores need no new space, as far as the file system allows that to be said.
@@ -58,7 +60,7 @@ internal struct ArrayFile: ~Copyable, Sendable {
   /// A header's shape: no overflow but beside a 0.
   private static func product(_ counts: some Collection<Int>) -> Int { counts.contains(0) ? 0 : counts.reduce(1, *) }
 
-  @usableFromInline internal let isInPlace: Bool
+  internal let isInPlace: Bool
 
   internal var shape: [Int] {
     let shape = committed.header.shape
@@ -100,7 +102,6 @@ internal struct ArrayFile: ~Copyable, Sendable {
   internal func endOffset(_ rows: Int) -> Int { dataOffset + rows * rowSize }
 
   /// The elements' bytes, checked.
-  @usableFromInline
   internal borrowing func byteRange(
     _ bounds: Range<Int>?, elementSize: Int, _ operation: MappingError.Operation
   ) throws(MappingError) -> Range<Int> {
@@ -111,7 +112,6 @@ internal struct ArrayFile: ~Copyable, Sendable {
     return dataOffset + lower * elementSize..<dataOffset + upper * elementSize
   }
 
-  @usableFromInline @inline(never)
   internal borrowing func rangeError(
     _ lower: Int, _ upper: Int, _ operation: MappingError.Operation
   ) -> MappingError {
@@ -120,7 +120,6 @@ internal struct ArrayFile: ~Copyable, Sendable {
       detail: .note("elements \(lower)..<\(upper) of an array of \(rows * rowCount)"))
   }
 
-  @usableFromInline
   internal borrowing func place(of indices: [Int]) throws(MappingError) -> Int {
     guard let place = NumPyHeader.place(of: indices, in: shape) else {
       throw MappingError(
@@ -131,7 +130,6 @@ internal struct ArrayFile: ~Copyable, Sendable {
   }
 
   /// A change of the atomic kind needs a transaction: it begins by itself.
-  @usableFromInline
   internal mutating func beginIfNeeded() throws(MappingError) {
     if !isInPlace, !isInTransaction { try atomic!.begin() }
   }

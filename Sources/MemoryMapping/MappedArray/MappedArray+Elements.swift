@@ -5,9 +5,8 @@ extension MappedArray {
   ///
   /// - Parameter index: from 0 on, in the order in which the elements lie; any value is allowed.
   /// - Throws: ``MappingError``: `invalidRange`, `truncated`, `inputOutput`.
-  /// - Complexity: O(1); some nanoseconds, in place with two system calls where a byte of it is zero, see
+  /// - Complexity: O(1); some ten nanoseconds, in place with two system calls where a byte of it is zero, see
   ///   ``MappedFile/load(at:as:check:)``. For many elements use ``withSpan(_:_:)``.
-  @inlinable
   public borrowing func element(at index: Int) throws(MappingError) -> Element {
     guard index >= 0, index < count else { throw file.rangeError(index, index, .load) }
     let offset = file.dataOffset &+ index &* MemoryLayout<Element>.size
@@ -30,8 +29,7 @@ extension MappedArray {
   ///   - index: from 0 on, in the order in which the elements lie; any value is allowed.
   /// - Throws: ``MappingError``: `invalidRange`, `noSpace`, `truncated`, `inputOutput`, `syncFailed`. The element is as before, but
   ///   for one that lies across the border of a lost page.
-  /// - Complexity: O(1); some nanoseconds.
-  @inlinable
+  /// - Complexity: O(1); some ten nanoseconds.
   public mutating func store(_ value: Element, at index: Int) throws(MappingError) {
     guard index >= 0, index < count else { throw file.rangeError(index, index, .write) }
     let offset = file.dataOffset &+ index &* MemoryLayout<Element>.size
@@ -57,7 +55,6 @@ extension MappedArray {
   ///   - body: must not suspend. The span cannot leave it.
   /// - Throws: ``MappingError``: `invalidRange`, `truncated`, `inputOutput`; what `body` throws.
   /// - Complexity: O(1) beside the body.
-  @inlinable
   public borrowing func withSpan<R>(_ bounds: Range<Int>? = nil, _ body: (Span<Element>) throws -> R) throws -> R {
     let range = try file.byteRange(bounds, elementSize: MemoryLayout<Element>.size, .read)
     // Right because the elements begin at a multiple of the alignment, which opening has checked, and any bytes are a value of a
@@ -79,7 +76,6 @@ extension MappedArray {
   /// - Throws: ``MappingError``: `noSpace`, `truncated`, `inputOutput`, `invalidRange`, `syncFailed`; what `body` throws. After a loss
   ///   the array refuses to write until ``recover()``.
   /// - Complexity: O(1) beside the body.
-  @inlinable
   public mutating func withMutableSpan<R>(
     _ bounds: Range<Int>? = nil, _ body: (inout MutableSpan<Element>) throws -> R
   ) throws -> R {

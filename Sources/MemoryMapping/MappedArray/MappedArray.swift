@@ -41,7 +41,7 @@ public import SystemPackage
 /// **What can happen to you** is as for ``MutableMappedFile``: a full disk, a failed device and a file that somebody cuts are errors.
 @safe
 public struct MappedArray<Element: FixedLayout>: ~Copyable, Sendable {
-  @usableFromInline internal var file: ArrayFile
+  internal var file: ArrayFile
   /// How it was opened.
   public let mode: Mode
 
