@@ -13,7 +13,7 @@ extension Trait where Self == ConditionTrait {
 }
 
 /// The real NumPy, in a child.
-private enum NumPy {
+enum NumPy {
   static let isThere = (try? Child.succeeds("python3", "-c", "import numpy")) == true
 
   /// Runs a script with arguments and gives the lines that it printed.
@@ -79,7 +79,7 @@ private enum NumPy {
     let folder = try TemporaryDirectory()
     let script = """
       arrays = [np.zeros(2, np.longdouble), np.zeros(2, 'S3'), np.zeros(2, 'U3'), np.zeros(2, 'M8[ns]'),
-        np.zeros(2, 'm8[s]'), np.zeros(2, 'V4'), np.array([None]), np.zeros(2, [('a', 'f8'), ('b', 'i4')]),
+        np.zeros(2, 'm8[s]'), np.zeros(2, '?,i4'), np.array([None]), np.zeros(2, [('a', 'f8'), ('b', 'i4')]),
         np.zeros(2, [('a', 'f8', (2, 2))]), np.zeros(2, [('\\u00e9\\u20ac', 'f8')])]
       for i, a in enumerate(arrays): np.save(f'{sys.argv[1]}/{i}.npy', a, allow_pickle=True)
       """
@@ -154,7 +154,10 @@ private enum NumPy {
       ["{", "{", "{", " {", "\t{", "{ ", "{\n", "((", ""],
       ["'descr'", "'descr'", "\"descr\"", "u'descr'", "'shape'", "b'descr'", "'''descr'''"],
       [": ", ":", " : ", "", "\n:\u{C}"],
-      ["'<f8'", "'|b1'", "\">i2\"", "u'<c16'", "'<i1'", "'>u1'", "'<f16'", "'=i4'", "'|O'", "'<f8 '", "'|S3'"],
+      [
+        "'<f8'", "'|b1'", "\">i2\"", "u'<c16'", "'<i1'", "'>u1'", "'<f16'", "'=i4'", "'|V24'", "'<V7'", "'|V0'", "'|O'",
+        "'<f8 '", "'|S3'",
+      ],
       [", ", ",", " ,\n", ",,", ""],
       ["'fortran_order': ", "\"fortran_order\":", "'fortran_order' :\t"],
       ["False", "True", "False", "0", "Truest", "not True"],
@@ -235,6 +238,7 @@ private enum NumPyFile {
     case .boolean, .signedInteger, .unsignedInteger: bytes(1, type.itemSize)
     case .floatingPoint: float(type.itemSize)
     case .complex: float(type.itemSize / 2) + [UInt8](repeating: 0, count: type.itemSize / 2)
+    case .raw: [UInt8](repeating: 1, count: type.itemSize)
     }
   }
 }

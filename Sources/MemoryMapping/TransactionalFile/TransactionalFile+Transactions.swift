@@ -154,6 +154,22 @@ extension TransactionalFile {
     if missing != 0 || flag.isRaised { throw lost(.write, at: offset) }
   }
 
+  /// Copies bytes into the open transaction: never killed.
+  ///
+  /// - Parameters:
+  ///   - bytes: what to store.
+  ///   - offset: in bytes; any value is allowed.
+  /// - Throws: ``MappingError``: `wrongState`, `invalidRange`, `truncated`, `inputOutput`. Bytes before the lost one are stored then.
+  /// - Complexity: O(n).
+  public mutating func copy(_ bytes: RawSpan, to offset: Int) throws(MappingError) {
+    let size = bytes.byteCount
+    let (end, isOver) = offset.addingReportingOverflow(size)
+    _ = try enter(isOver || offset < 0 ? Int.max - 1..<Int.max : offset..<end, .write, isWriting: true)
+    guard size > 0 else { return }
+    let missing = unsafe bytes.withUnsafeBytes { unsafe pgw_copy_checked(start + offset, $0.baseAddress!, size) }
+    if missing != 0 || flag.isRaised { throw lost(.write, at: offset + size - missing) }
+  }
+
   /// Reads one value, with the changes of the open transaction: never killed, never an invented byte.
   ///
   /// - Parameters:
