@@ -69,15 +69,17 @@ public struct FileFlusher: Sendable {
     } else {
       var walk = TreeWalk(followsLinks: options.followsLinks, staysOnFileSystem: options.staysOnFileSystem)
       var seenFolders: [FilePath] = []
-      try walk.run(path, isCancelled: isCancelled, enter: { seenFolders.append($0) }) { entry in
-        do throws(MappingError) {
-          try batch.add(entry.path)
-        } catch {
-          // Gone since it was listed is no failure.
-          if error.code != .notFound { batch.failures.append(error) }
-        }
-        progress(0, "\(batch.files) files flushed")
-      }
+      try walk.run(
+        path, isCancelled: isCancelled, enter: { seenFolders.append($0) },
+        visit: { entry in
+          do throws(MappingError) {
+            try batch.add(entry.path)
+          } catch {
+            // Gone since it was listed is no failure.
+            if error.code != .notFound { batch.failures.append(error) }
+          }
+          progress(0, "\(batch.files) files flushed")
+        })
       batch.finish()
       wasCancelled = walk.wasCancelled
       if options.level != .queued {

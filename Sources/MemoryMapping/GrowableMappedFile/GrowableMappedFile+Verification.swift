@@ -33,7 +33,7 @@ extension GrowableMappedFile {
   /// When the data of the newest flush does not have its checksum that is `truncated` or `corrupt`, though the next open still
   /// finds what was flushed before it: a power cut in the middle of a flush leaves the same as damage later does.
   ///
-  /// A file that was made and whose header never reached the disk has no magic and is refused; the next open makes it anew.
+  /// An empty file is refused, though the next open would make it a growable one.
   ///
   /// - Parameter path: of a growable file; symbolic links are followed.
   /// - Throws: ``MappingError``: `corrupt` or `truncated` with what is wrong and where; `invalidLayout` for another kind of file;
