@@ -41,6 +41,7 @@ let package = Package(
   platforms: [.macOS("26.0")],
   products: [
     .library(name: "MemoryMapping", targets: ["MemoryMapping"]),
+    .library(name: "PageCache", targets: ["PageCache"]),
     .library(name: "AccessAdvisor", targets: ["AccessAdvisor"]),
     .executable(name: "pagewise", targets: ["pagewise"]),
   ],
@@ -55,15 +56,18 @@ let package = Package(
     // Floor 1: one process and its mappings, and the choice between mapping and reading.
     .target(
       name: "MemoryMapping", dependencies: ["CPlatform", system], swiftSettings: swiftSettings),
+    // Floor 1: what of files is dirty, and bringing it to the device.
+    .target(
+      name: "PageCache", dependencies: ["MemoryMapping", "CPlatform", system], swiftSettings: swiftSettings),
     // Floor 1: measures the ways to read one given file, or a tree of them.
     .target(
-      name: "AccessAdvisor", dependencies: ["MemoryMapping", "CPlatform", system],
+      name: "AccessAdvisor", dependencies: ["PageCache", "MemoryMapping", "CPlatform", system],
       swiftSettings: swiftSettings),
     // The tool: arguments in, tables and JSON out.
     .executableTarget(
       name: "pagewise",
       dependencies: [
-        "AccessAdvisor", "MemoryMapping", system,
+        "AccessAdvisor", "PageCache", "MemoryMapping", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings),
@@ -86,11 +90,16 @@ let package = Package(
       swiftSettings: testSettings),
     .testTarget(
       name: "AccessAdvisorTests",
-      dependencies: ["AccessAdvisor", "MemoryMapping", "_TestSupport", "_CTestSupport", system],
+      dependencies: ["AccessAdvisor", "PageCache", "MemoryMapping", "_TestSupport", "_CTestSupport", system],
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "PageCacheTests",
+      dependencies: ["PageCache", "MemoryMapping", "CPlatform", "_TestSupport", "_CTestSupport", system],
       swiftSettings: testSettings),
     // The tool is started as a child: the dependency builds it beside the tests.
     .testTarget(
-      name: "PagewiseToolTests", dependencies: ["pagewise", "_TestSupport", "_CTestSupport", system],
+      name: "PagewiseToolTests",
+      dependencies: ["pagewise", "MemoryMapping", "_TestSupport", "_CTestSupport", system],
       swiftSettings: testSettings),
     // Misuse that the compiler must reject. The programs are compiled by the tests, not by the build.
     .testTarget(

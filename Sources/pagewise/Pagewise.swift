@@ -9,7 +9,9 @@ struct Pagewise: ParsableCommand {
 
   static let configuration = CommandConfiguration(
     commandName: "pagewise",
-    abstract: "Tells how a file is best read: mapped, loaded, read or streamed.",
+    abstract: "Measures how files are best read, and shows, flushes, checks and appends what is written.",
     version: version,
-    subcommands: [AdviseCommand.self])
+    subcommands: [
+      AdviseCommand.self, DirtyCommand.self, FlushCommand.self, VerifyCommand.self, AppendCommand.self,
+    ])
 }

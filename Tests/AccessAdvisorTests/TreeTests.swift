@@ -2,6 +2,7 @@
 
 import AccessAdvisor
 import MemoryMapping
+import PageCache
 import SystemPackage
 import Testing
 import _CTestSupport

@@ -2,6 +2,7 @@
 
 internal import CPlatform
 public import MemoryMapping
+internal import PageCache
 public import SystemPackage
 
 /// Measures the ways to read one given file.

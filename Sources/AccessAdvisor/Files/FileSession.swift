@@ -2,6 +2,7 @@
 
 internal import CPlatform
 internal import MemoryMapping
+internal import PageCache
 internal import SystemPackage
 
 #if canImport(Glibc)

@@ -2,6 +2,7 @@
 
 internal import CPlatform
 @_spi(Adoption) internal import MemoryMapping
+internal import PageCache
 internal import SystemPackage
 
 extension Subject {

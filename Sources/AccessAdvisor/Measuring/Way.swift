@@ -2,6 +2,7 @@
 
 internal import CPlatform
 internal import MemoryMapping
+internal import PageCache
 internal import SystemPackage
 
 /// One use of the file by one strategy, from opening to closing.

@@ -2,6 +2,7 @@
 
 internal import CPlatform
 internal import MemoryMapping
+internal import PageCache
 internal import SystemPackage
 
 /// Measures the sample of one size class: every way runs over all its files.

@@ -2,6 +2,7 @@
 
 internal import CPlatform
 public import MemoryMapping
+internal import PageCache
 public import SystemPackage
 
 /// Looks through a folder: which files the library would map and which it would read, and what that gains, measured on a

@@ -2,6 +2,7 @@
 
 internal import CPlatform
 internal import MemoryMapping
+internal import PageCache
 internal import SystemPackage
 
 /// The files of a tree by size, with a random sample of each class.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import MemoryMapping
+internal import PageCache
 
 extension TreeReport.Total {
   /// Sums of the classes; nil when no class was measured.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MemoryMapping
+public import PageCache
 public import SystemPackage
 
 /// What a folder holds, by size of file, and what reading all of it costs in different ways.
@@ -51,26 +51,8 @@ public struct TreeReport: Sendable {
     public let result: AccessResult
   }
 
-  /// Counts of a walk.
-  public struct Walk: Sendable {
-    public internal(set) var files = 0
-    public internal(set) var folders = 0
-    public internal(set) var bytes: Int64 = 0
-    /// Second names of files that were counted already.
-    public internal(set) var hardLinks = 0
-    /// Symbolic links that were not followed.
-    public internal(set) var links = 0
-    /// Folders that were met a second time, by following a link.
-    public internal(set) var loops = 0
-    /// FIFOs, sockets and devices, which are never opened.
-    public internal(set) var special = 0
-    /// Folders on other file systems, left out by request.
-    public internal(set) var otherFileSystems = 0
-    /// Entries that could not be looked at.
-    public internal(set) var failures = 0
-    /// The first of them.
-    public internal(set) var firstFailures: [MappingError] = []
-  }
+  /// What was met on the way: counts, and the first failures.
+  public typealias Walk = WalkCounts
 
   /// Seconds for one pass over each file of the tree, extrapolated from the samples.
   public struct Total: Sendable {

@@ -8,7 +8,7 @@ extension MappingError {
       case addressSpaceExhausted, memoryExhausted, mappingLimitReached, lockLimitReached, invalidRange, truncated
       case changed, noSpace, inputOutput, memoryFailure, faulted, stale, notSupported, notSealed, leaseRefused
       case readOnly, limitExceeded, interrupted, pathInvalid, invalidLayout, busy, alreadyExists, syncFailed, corrupt
-      case wrongState, other
+      case wrongState, unknownFormat, other
     }
     @usableFromInline internal let value: Value
     @inlinable internal init(_ value: Value) { self.value = value }
@@ -78,6 +78,8 @@ extension MappingError {
     public static let corrupt = Code(.corrupt)
     /// The call does not fit what the object is doing, for example a commit without a transaction.
     public static let wrongState = Code(.wrongState)
+    /// The file is in none of this library's formats.
+    public static let unknownFormat = Code(.unknownFormat)
     /// Anything else: see ``MappingError/errno``.
     public static let other = Code(.other)
 
@@ -145,6 +147,11 @@ extension MappingError.Code {
       )
     case .corrupt: ("its bytes are damaged", "Restore it from a copy; `pagewise verify` shows what is wrong.")
     case .wrongState: ("the call does not fit its state", "See the documentation of the call for the order.")
+    case .unknownFormat:
+      (
+        "it is not one of our formats",
+        "Give a file of TransactionalFile or its journal, of GrowableMappedFile, or a .npy file."
+      )
     case .other: ("the system call failed", "See the error number.")
     }
   }

@@ -93,10 +93,10 @@ internal enum GrowableFormat {
       func refuse(_ why: String, _ code: MappingError.Code = .corrupt) -> MappingError {
         MappingError(code, operation: operation, path: path, offset: 0, detail: .note(why))
       }
-      guard bytes.count == headerSize else { throw refuse("shorter than a header", .invalidLayout) }
-      guard Array(bytes[0..<8]) == magic else {
+      guard bytes.starts(with: magic) else {
         throw refuse("not a growable file: its first 8 bytes are others", .invalidLayout)
       }
+      guard bytes.count == headerSize else { throw refuse("shorter than its header", .invalidLayout) }
       let version = UInt32(littleEndian: bytes.load(at: 8))
       guard version == GrowableFormat.version else { throw refuse("version \(version)", .notSupported) }
       guard UInt32(littleEndian: bytes.load(at: 24)) == Journal.checksum(bytes[..<24], 0) else {
@@ -137,6 +137,8 @@ internal enum GrowableFormat {
 internal struct GrowableContent: Sendable, Hashable {
   /// Length that a power cut cannot take away.
   internal var durable: Int
+  /// Where the data of the newest flush begins: from here on checksums tell of it.
+  internal var durableBase: Int
   /// Length of what was committed.
   internal var committed: Int
   /// Checksum of the data from `durable` to `committed`.
@@ -156,10 +158,11 @@ internal struct GrowableContent: Sendable, Hashable {
     let seed = GrowableFormat.seed(header.identifier)
     let room = max(0, Int(clamping: size - Int64(GrowableFormat.headerSize)))
     var found: Int?
+    var base = 0
     var trueSequence: UInt64 = 0
     for slot in Self.newestFirst(header.durable) where found == nil {
       if try Self.isTrue(slot, room, seed, descriptor, path, operation) {
-        (found, trueSequence) = (slot.length, slot.sequence)
+        (found, base, trueSequence) = (slot.length, slot.base, slot.sequence)
       }
     }
     guard let found else {
@@ -175,6 +178,7 @@ internal struct GrowableContent: Sendable, Hashable {
     }
     durableSlot = header.durable.firstIndex { $0?.length == found && $0?.sequence == trueSequence } ?? 0
     durable = found
+    durableBase = base
     committed = found
     checksum = seed
     for slot in Self.newestFirst(header.commits) where committed == found {

@@ -109,7 +109,7 @@ extension GrowableMappedFile {
   }
 
   /// The commit: a slot with the new length and its checksum, then the word that readers look at.
-  private mutating func commit(_ length: Int, _ sum: UInt32) throws(MappingError) {
+  internal mutating func commit(_ length: Int, _ sum: UInt32) throws(MappingError) {
     let next = sequence + 1
     let slot = GrowableFormat.Slot(sequence: next, base: durableCount, length: length, checksum: sum)
     try write(slot, at: GrowableFormat.commitSlots[Int(next & 1)], .append)
@@ -134,7 +134,7 @@ extension GrowableMappedFile {
 
   /// Why bytes of the data could not be stored.
   @inline(never)
-  private borrowing func lost(_ offset: Int, _ missing: Int) -> MappingError {
+  internal borrowing func lost(_ offset: Int, _ missing: Int) -> MappingError {
     let place = Int64(GrowableFormat.headerSize + offset)
     var error = MappingError(.faulted, operation: .append, path: path, offset: place, length: Int64(missing))
     let page = Int64(SystemPage.size)

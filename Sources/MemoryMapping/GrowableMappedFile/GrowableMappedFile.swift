@@ -228,14 +228,16 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
       fault.code, operation: operation, path: path, offset: fault.offset, length: Int64(fault.lostRange.count))
   }
 
-  /// Makes everything durable, gives the prepared space behind the data back, unmaps and closes.
+  /// Gives the prepared space behind the data back, unmaps and closes; before that makes everything durable.
   ///
   /// Without it, at the end of scope, nothing committed is lost, and the file stays longer until it is opened again.
   ///
+  /// - Parameter flushing: false leaves what was committed to the kernel, which writes it within some ten seconds; a power cut
+  ///   before takes what was not flushed.
   /// - Throws: ``MappingError`` when something could not be made durable. It is closed all the same.
-  public consuming func close() throws(MappingError) {
+  public consuming func close(flushing: Bool = true) throws(MappingError) {
     if failure == nil {
-      try flush(.data)
+      if flushing { try flush(.data) }
       // Nobody touches what lies behind the committed length.
       let end = Int64(GrowableFormat.headerSize + count)
       guard pgw_storage_truncate(range.descriptor, end) == 0 else { throw .last(.close, path: path, offset: end) }

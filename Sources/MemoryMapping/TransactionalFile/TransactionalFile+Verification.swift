@@ -26,10 +26,27 @@ extension TransactionalFile {
   /// - Parameter path: of the file, not of the journal.
   /// - Throws: ``MappingError``: `corrupt` or `truncated` with what is wrong and where; `notFound` also without a journal.
   public static func verify(_ path: FilePath) throws(MappingError) -> Verification {
-    let file = try OpenedFile(reading: path, followsSymbolicLinks: true)
     let resolved = try path.resolvingLinks(.verify)
-    let journal = try Journal.openReadOnly(path: Journal.path(of: resolved))
-    let isOpen = pgw_storage_is_locked(file.descriptor) == 1
+    var attempt = 0
+    while true {
+      attempt += 1
+      let file = try OpenedFile(reading: path, followsSymbolicLinks: true)
+      let journal = try Journal.openReadOnly(path: Journal.path(of: resolved))
+      let wasOpen = pgw_storage_is_locked(file.descriptor) == 1
+      let result: Result<Verification, MappingError>
+      do throws(MappingError) { result = .success(try look(file, journal, resolved, isOpen: wasOpen)) } catch {
+        result = .failure(error)
+      }
+      // A writer that came meanwhile has made two states of what was seen.
+      let header = try Journal.readHeader(journal.descriptor.number, path: journal.path)
+      let isSame = header == journal.header && pgw_storage_is_locked(file.descriptor) != 1
+      if wasOpen || isSame || attempt == 5 { return try result.get() }
+    }
+  }
+
+  private static func look(
+    _ file: borrowing OpenedFile, _ journal: borrowing Journal, _ resolved: FilePath, isOpen: Bool
+  ) throws(MappingError) -> Verification {
     let records = isOpen ? nil : try journal.scan(state: journal.header.state)
     let belongs = journal.header.subject.matches(
       Journal.Subject(descriptor: file.descriptor, inode: file.stat.inode))

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import AccessAdvisor
+internal import PageCache
+
+extension TreeReport: Report {
+  func text(_ style: Style) -> String { TreeTable(self, style).text }
+  func write(to json: inout JSONWriter) { json.add(self) }
+}
 
 extension JSONWriter {
-  mutating func add(_ report: TreeReport) {
-    beginObject()
-    add("kind", "folder")
-    addPath(report.path)
-    let walk = report.walk
+  /// What was met on the way through a folder.
+  mutating func add(_ walk: WalkCounts) {
     beginObject("walk")
     add("files", walk.files)
     add("folders", walk.folders)
@@ -19,6 +22,13 @@ extension JSONWriter {
     add("other_file_systems", walk.otherFileSystems)
     add("failures", walk.failures)
     endObject()
+  }
+
+  fileprivate mutating func add(_ report: TreeReport) {
+    beginObject()
+    add("kind", "folder")
+    addPath(report.path)
+    add(report.walk)
     beginArray("classes")
     for found in report.classes {
       beginObject()

@@ -19,13 +19,8 @@ final class JSONReports {
     json.beginArray("reports")
   }
 
-  func add(_ report: FileReport) {
-    json.add(report)
-    Standard.output(json.take())
-  }
-
-  func add(_ report: TreeReport) {
-    json.add(report)
+  func add(_ report: some Report) {
+    report.write(to: &json)
     Standard.output(json.take())
   }
 
@@ -62,7 +57,7 @@ extension JSONWriter {
     endObject()
   }
 
-  mutating func add(_ report: FileReport) {
+  fileprivate mutating func add(_ report: FileReport) {
     beginObject()
     add("kind", "file")
     addPath(report.path)
@@ -146,6 +141,11 @@ extension JSONWriter {
     add("regret", row.regret)
     endObject()
   }
+}
+
+extension FileReport: Report {
+  func text(_ style: Style) -> String { FileTable(self, style).text }
+  func write(to json: inout JSONWriter) { json.add(self) }
 }
 
 extension FileBytes.Strategy {

@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import AccessAdvisor
 internal import MemoryMapping
 internal import SystemPackage
+
+/// What a command found out, for people and for programs.
+protocol Report {
+  /// Lines, the last one ended.
+  func text(_ style: Style) -> String
+  /// One object.
+  func write(to json: inout JSONWriter)
+}
 
 /// Where reports go: tables as they come, or one JSON object.
 enum ReportOutput {
@@ -13,16 +20,9 @@ enum ReportOutput {
     if case .json(let reports) = self { reports.begin() }
   }
 
-  func report(_ report: FileReport) {
+  func report(_ report: some Report) {
     switch self {
-    case .text(let style): Standard.output(FileTable(report, style).text)
-    case .json(let reports): reports.add(report)
-    }
-  }
-
-  func report(_ report: TreeReport) {
-    switch self {
-    case .text(let style): Standard.output(TreeTable(report, style).text)
+    case .text(let style): Standard.output(report.text(style))
     case .json(let reports): reports.add(report)
     }
   }
@@ -33,10 +33,11 @@ enum ReportOutput {
     if case .json(let reports) = self { reports.add(error, path: path) }
   }
 
-  func end(wasInterrupted: Bool) {
+  /// - Parameter sentence: what to say about an interruption; nil when there was none.
+  func end(interrupted sentence: String?) {
     switch self {
-    case .text: if wasInterrupted { Standard.error("pagewise: interrupted; what was found until then is above.\n") }
-    case .json(let reports): reports.end(wasInterrupted: wasInterrupted)
+    case .text: if let sentence { Standard.error("pagewise: \(sentence)\n") }
+    case .json(let reports): reports.end(wasInterrupted: sentence != nil)
     }
   }
 
@@ -44,6 +45,11 @@ enum ReportOutput {
   static func sentence(_ error: MappingError, path: FilePath) -> String {
     var error = error
     error.path = nil
+    // `append to`: the path that would follow stands in front.
+    let name = error.operation.name
+    if ["to", "of", "for", "on", "in", "into", "over"].contains(where: { name.hasSuffix(" \($0)") }) {
+      error.operation = .init(name + " it")
+    }
     return "\(PathText.shown(path)): \(error)"
   }
 }

@@ -2,6 +2,7 @@
 
 internal import AccessAdvisor
 internal import MemoryMapping
+internal import PageCache
 
 /// A folder's report as text.
 struct TreeTable {
@@ -41,22 +42,8 @@ struct TreeTable {
       "folder",
       "\(Figures.count(walk.files, "file", "files")), \(Figures.bytes(walk.bytes)), "
         + Figures.count(walk.folders, "folder", "folders"))
-    var left: [String] = []
-    if walk.links > 0 { left.append("\(Figures.count(walk.links, "symbolic link", "symbolic links")) not followed") }
-    if walk.loops > 0 { left.append("\(Figures.count(walk.loops, "folder", "folders")) met again (loops)") }
-    if walk.hardLinks > 0 {
-      left.append("\(Figures.count(walk.hardLinks, "second name", "second names")) of counted files")
-    }
-    if walk.special > 0 {
-      left.append("\(Figures.count(walk.special, "FIFO, socket or device", "FIFOs, sockets and devices"))")
-    }
-    if walk.otherFileSystems > 0 { left.append("\(Figures.grouped(walk.otherFileSystems)) on other file systems") }
-    if !left.isEmpty { add("left out", left.joined(separator: ", ").wrapped(width: style.width - 14, indent: 14)) }
-    if walk.failures > 0 {
-      let kept = walk.firstFailures.count
-      let which = kept < walk.failures ? ", the first \(kept) on standard error" : ", see standard error"
-      add("failed", style.yellow(Figures.count(walk.failures, "entry", "entries") + which))
-    }
+    if let left = walk.leftOut { add("left out", left.wrapped(width: style.width - 14, indent: 14)) }
+    if let failed = walk.failed { add("failed", style.yellow(failed)) }
     if report.total != nil { add("measured", measured.wrapped(width: style.width - 14, indent: 14)) }
     return lines
   }

@@ -48,6 +48,8 @@ enum Standard {
     }
   }
 
+  static func isOpen(_ stream: FileDescriptor) -> Bool { fcntl(stream.rawValue, F_GETFD) >= 0 }
+
   /// Columns of the terminal on standard output; nil where there is none.
   static var columns: Int? {
     var size = winsize()

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CPlatform
-internal import MemoryMapping
-internal import SystemPackage
+package import CPlatform
+package import MemoryMapping
+package import SystemPackage
 
 #if canImport(Glibc)
   internal import Glibc
@@ -13,12 +13,12 @@ internal import SystemPackage
 #endif
 
 /// A descriptor that reads without moving the file's access time, where this user may ask for that.
-internal struct ObservedFile: ~Copyable {
-  internal let number: CInt
+package struct ObservedFile: ~Copyable {
+  package let number: CInt
 
-  internal var descriptor: FileDescriptor { FileDescriptor(rawValue: number) }
+  package var descriptor: FileDescriptor { FileDescriptor(rawValue: number) }
 
-  internal init(_ path: FilePath) throws(MappingError) {
+  package init(_ path: FilePath) throws(MappingError) {
     let opened = unsafe path.withPlatformString { unsafe pgw_open_unnoticed($0) }
     guard opened >= 0 else { throw .failed(.open, path) }
     number = opened
@@ -27,21 +27,24 @@ internal struct ObservedFile: ~Copyable {
   deinit { _ = pgw_close(number) }
 
   /// Gives the descriptor to a new owner.
-  internal consuming func take() -> CInt {
+  package consuming func take() -> CInt {
     let taken = number
     discard self
     return taken
   }
 
-  internal borrowing func stat(_ path: FilePath) throws(MappingError) -> pgw_stat {
+  package borrowing func stat(_ path: FilePath) throws(MappingError) -> pgw_stat {
     var found = pgw_stat()
     guard unsafe pgw_fstat(number, &found) == 0 else { throw .failed(.stat, path) }
     return found
   }
 
+  /// The file system it lies on; nil when the kernel does not say.
+  package var fileSystem: FileSystemKind? { (try? FileFacts(asking: descriptor))?.fileSystem }
+
   /// Fills `target` from `offset`; an early end of the file is `truncated`.
   @inline(__always)
-  internal borrowing func read(
+  package borrowing func read(
     _ offset: Int64, into target: UnsafeMutableRawPointer, count: Int, path: FilePath
   ) throws(MappingError) {
     var done = 0
@@ -63,10 +66,10 @@ internal struct ObservedFile: ~Copyable {
 }
 
 /// What stands at a path, found out without opening it: to open a device can already do something.
-internal enum EntryKind: Sendable {
+package enum EntryKind: Sendable {
   case regular, directory, fifo, socket, characterDevice, blockDevice, symbolicLink, other
 
-  internal init(mode: UInt32) {
+  package init(mode: UInt32) {
     self =
       switch mode_t(truncatingIfNeeded: mode) & S_IFMT {
       case S_IFREG: .regular
@@ -81,7 +84,7 @@ internal enum EntryKind: Sendable {
   }
 
   /// With its article, for sentences.
-  internal var words: String {
+  package var words: String {
     switch self {
     case .regular: "a regular file"
     case .directory: "a directory"
@@ -94,7 +97,20 @@ internal enum EntryKind: Sendable {
     }
   }
 
-  internal static func stat(_ path: FilePath, follows: Bool) throws(MappingError) -> pgw_stat {
+  /// What stands at a path that must be a regular file or a folder.
+  ///
+  /// - Throws: `unsupportedFileType` for anything else, and what `stat` says.
+  package static func fileOrFolder(
+    _ path: FilePath, _ operation: MappingError.Operation
+  ) throws(MappingError) -> EntryKind {
+    let kind = EntryKind(mode: try stat(path, follows: true).mode)
+    guard kind == .regular || kind == .directory else {
+      throw MappingError(.unsupportedFileType, operation: operation, path: path, detail: .note("it is \(kind.words)"))
+    }
+    return kind
+  }
+
+  package static func stat(_ path: FilePath, follows: Bool) throws(MappingError) -> pgw_stat {
     var found = pgw_stat()
     guard unsafe path.withPlatformString({ unsafe pgw_stat_path($0, follows, &found) }) == 0 else {
       throw .failed(.stat, path)
@@ -104,23 +120,9 @@ internal enum EntryKind: Sendable {
 }
 
 extension MappingError {
-  /// The same for a file that was there, and as long as expected, when the measurement began.
-  internal var whileMeasuring: MappingError {
-    switch code {
-    case .notFound:
-      MappingError(
-        .changed, operation: .init("measure"), path: path, detail: .note("it was removed or renamed meanwhile"))
-    case .invalidRange:
-      // Shorter for a moment; it may be long again by now.
-      MappingError(
-        .truncated, operation: .init("measure"), path: path, offset: offset, length: length, detail: detail)
-    default: self
-    }
-  }
-
   /// The error of a call that just failed. Reads the thread's errno.
   @inline(never)
-  internal static func failed(
+  package static func failed(
     _ operation: Operation, _ path: FilePath, offset: Int64? = nil, length: Int64? = nil
   ) -> MappingError {
     let reason = currentErrno
@@ -133,6 +135,8 @@ extension MappingError {
       case .tooManyOpenFiles, .tooManyOpenFilesInSystem: .tooManyOpenFiles
       case .isDirectory: .isDirectory
       case .noMemory: .memoryExhausted
+      case .noSpace, .diskQuotaExceeded: .noSpace
+      case .readOnlyFileSystem: .readOnly
       case .ioError: .inputOutput
       case .staleNFSFileHandle: .stale
       case .noSuchAddressOrDevice, .operationNotSupportedByDevice: .unsupportedFileType
@@ -143,7 +147,8 @@ extension MappingError {
       code, operation: operation, errno: reason, path: path, offset: offset, length: length, detail: detail)
   }
 
-  private static var currentErrno: Errno {
+  /// The thread's errno, to be read at once after a failed call.
+  package static var currentErrno: Errno {
     #if canImport(Glibc)
       Errno(rawValue: Glibc.errno)
     #elseif canImport(Musl)

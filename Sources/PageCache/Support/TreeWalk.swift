@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CPlatform
-internal import MemoryMapping
-internal import SystemPackage
+package import CPlatform
+package import MemoryMapping
+package import SystemPackage
 
 /// Goes through a folder and all below it, without recursion; memory grows with the number of folders, not of files.
-internal struct TreeWalk {
-  internal let followsLinks: Bool
-  internal let staysOnFileSystem: Bool
-  internal private(set) var counts = TreeReport.Walk()
-  internal private(set) var wasCancelled = false
+package struct TreeWalk {
+  package let followsLinks: Bool
+  package let staysOnFileSystem: Bool
+  package private(set) var counts = WalkCounts()
+  package private(set) var wasCancelled = false
 
   private struct Node: Hashable {
     let device: UInt64
@@ -23,52 +23,58 @@ internal struct TreeWalk {
   private var rootDevice: UInt64 = 0
 
   /// Failures whose sentences are kept; the others are counted.
-  internal static let keptFailures = 20
+  package static let keptFailures = 20
 
-  internal init(followsLinks: Bool, staysOnFileSystem: Bool) {
+  package init(followsLinks: Bool, staysOnFileSystem: Bool) {
     self.followsLinks = followsLinks
     self.staysOnFileSystem = staysOnFileSystem
   }
 
   /// A regular file that was met.
-  internal struct Entry {
-    internal let path: FilePath
-    internal let stat: pgw_stat
-    internal let fileSystem: FileSystemKind?
+  package struct Entry {
+    package let path: FilePath
+    package let stat: pgw_stat
+    package let fileSystem: FileSystemKind?
   }
 
   /// Calls `visit` once for each regular file.
   ///
+  /// - Parameters:
+  ///   - root: a folder, or a symbolic link to one.
+  ///   - isCancelled: asked at each entry.
+  ///   - enter: gets each folder once it could be opened, a folder before those in it.
+  ///   - visit: gets the files.
   /// - Throws: when `root` itself cannot be listed. Failures below are counted.
-  internal mutating func run(
-    _ root: FilePath, isCancelled: () -> Bool, visit: (Entry) -> Void
+  package mutating func run(
+    _ root: FilePath, isCancelled: () -> Bool, enter: (FilePath) -> Void = { _ in }, visit: (Entry) -> Void
   ) throws(MappingError) {
     let stat = try EntryKind.stat(root, follows: true)
     rootDevice = stat.device
     seenFolders.insert(Node(device: stat.device, inode: stat.inode))
-    try list(root, isCancelled: isCancelled, visit: visit)
+    try list(root, isCancelled: isCancelled, enter: enter, visit: visit)
     while !wasCancelled, let folder = pending.popLast() {
       do throws(MappingError) {
-        try list(folder, isCancelled: isCancelled, visit: visit)
+        try list(folder, isCancelled: isCancelled, enter: enter, visit: visit)
       } catch {
         fail(error)
       }
     }
   }
 
-  internal mutating func fail(_ error: MappingError) {
+  package mutating func fail(_ error: MappingError) {
     counts.failures += 1
     if counts.firstFailures.count < Self.keptFailures { counts.firstFailures.append(error) }
   }
 
   private mutating func list(
-    _ folder: FilePath, isCancelled: () -> Bool, visit: (Entry) -> Void
+    _ folder: FilePath, isCancelled: () -> Bool, enter: (FilePath) -> Void, visit: (Entry) -> Void
   ) throws(MappingError) {
     guard let listing = unsafe folder.withPlatformString({ unsafe pgw_listing_open($0) }) else {
       throw .failed(.init("list"), folder)
     }
     defer { unsafe pgw_listing_close(listing) }
     counts.folders += 1
+    enter(folder)
     while let name = unsafe pgw_listing_next(listing) {
       if isCancelled() {
         wasCancelled = true
@@ -77,12 +83,14 @@ internal struct TreeWalk {
       guard let component = unsafe FilePath.Component(platformString: name) else { continue }
       let path = folder.appending(component)
       do throws(MappingError) {
-        try enter(path, visit: visit)
+        try look(at: path, visit: visit)
       } catch {
         // Gone since it was listed is no failure; a link to nowhere is one.
         if error.code != .notFound || isLink(path) { fail(error) }
       }
     }
+    // NULL at the end and after an error: the number tells which.
+    guard MappingError.currentErrno.rawValue == 0 else { throw .failed(.init("list"), folder) }
   }
 
   private func isLink(_ path: FilePath) -> Bool {
@@ -90,7 +98,7 @@ internal struct TreeWalk {
     return EntryKind(mode: stat.mode) == .symbolicLink
   }
 
-  private mutating func enter(_ path: FilePath, visit: (Entry) -> Void) throws(MappingError) {
+  private mutating func look(at path: FilePath, visit: (Entry) -> Void) throws(MappingError) {
     var stat = try EntryKind.stat(path, follows: false)
     var kind = EntryKind(mode: stat.mode)
     if kind == .symbolicLink {

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import MemoryMapping
+internal import PageCache
+
+extension DirtyReport: Report {
+  func text(_ style: Style) -> String {
+    var lines = [style.bold(PathText.shown(path))]
+    func add(_ name: String, _ value: String) {
+      lines.append("  " + style.dim(name.padded(to: 12)) + value.wrapped(width: style.width - 14, indent: 14))
+    }
+    let place = fileSystem.map { " on \($0.name)" } ?? ""
+    if let walk {
+      add(
+        "folder",
+        "\(Figures.count(walk.files, "file", "files")), \(Figures.bytes(size)), "
+          + "\(Figures.count(walk.folders, "folder", "folders"))\(place)")
+      if let left = walk.leftOut { add("left out", left) }
+      if let failed = walk.failed { add("failed", style.yellow(failed)) }
+      if isInterrupted { add("interrupted", style.yellow("the rest is not in it")) }
+      add("waiting", bytes.text(bytes.waiting) + (bytes.knownFiles > 0 ? ", in \(dirty)" : ""))
+    } else {
+      add("file", "\(Figures.exact(size))\(place)")
+      add("waiting", bytes.text(bytes.waiting))
+    }
+    add("write-back", bytes.text(bytes.inWriteBack))
+    if let hidden = bytes.hidden { add("left out", style.yellow(hidden)) }
+    if bytes.total > 0 { add("counted", "in whole folios: one stored byte counts, and is written, as up to 2 MiB") }
+    if !largest.isEmpty {
+      lines.append("")
+      lines.append(
+        style.dim(
+          "  " + "waiting".aligned(to: 10) + "write-back".aligned(to: 12) + "size".aligned(to: 10) + "  file"))
+      for file in largest {
+        lines.append(
+          "  " + Figures.bytes(file.bytes.waiting).aligned(to: 10)
+            + Figures.bytes(file.bytes.inWriteBack).aligned(to: 12) + Figures.bytes(file.size).aligned(to: 10) + "  "
+            + PathText.shown(file.path))
+      }
+      if dirtyFiles > largest.count {
+        lines.append("  and \(Figures.grouped(dirtyFiles - largest.count)) more; see --top")
+      }
+    }
+    return lines.joined(separator: "\n") + "\n\n"
+  }
+
+  private var dirty: String { Figures.count(dirtyFiles, "file", "files") }
+
+  func write(to json: inout JSONWriter) {
+    json.beginObject()
+    json.add("kind", walk == nil ? "file" : "folder")
+    json.addPath(path)
+    json.add("file_system", fileSystem?.name)
+    json.add("size_bytes", size)
+    if let walk { json.add(walk) }
+    json.add("dirty", bytes)
+    json.add("dirty_files", dirtyFiles)
+    json.beginArray("largest")
+    for file in largest {
+      json.beginObject()
+      json.addPath(file.path)
+      json.add("size_bytes", file.size)
+      json.add("waiting_bytes", file.bytes.waiting)
+      json.add("write_back_bytes", file.bytes.inWriteBack)
+      json.endObject()
+    }
+    json.endArray()
+    json.add("interrupted", isInterrupted)
+    json.endObject()
+  }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import MemoryMapping
+internal import PageCache
+
+extension FlushReport: Report {
+  func text(_ style: Style) -> String {
+    var lines = [style.bold(PathText.shown(path))]
+    func add(_ name: String, _ value: String) {
+      lines.append("  " + style.dim(name.padded(to: 12)) + value.wrapped(width: style.width - 14, indent: 14))
+    }
+    let place = fileSystem.map { " on \($0.name)" } ?? ""
+    let names = folders > 0 ? ", the names in \(Figures.count(folders, "folder", "folders"))" : ""
+    add(level == .queued ? "begun" : "flushed", "\(Figures.count(files, "file", "files"))\(names)\(place)")
+    add("level", promise)
+    if let left = walk?.leftOut { add("left out", left) }
+    if let failed = walk?.failed { add("failed", style.yellow(failed)) }
+    if isInterrupted { add("interrupted", style.yellow("the rest was not flushed")) }
+    add("before", sum(before))
+    add("after", sum(after))
+    if let hidden = after.hidden { add("not counted", style.yellow(hidden)) }
+    add("time", Figures.nanoseconds(Double(nanoseconds), style))
+    return lines.joined(separator: "\n") + "\n\n"
+  }
+
+  private var promise: String {
+    if hasNoDevice { return "\(level.name): but this file system lives in memory, and a power cut takes all of it" }
+    return switch level {
+    case .queued: "queued: the kernel has begun to write, and a power cut may take any of it"
+    case .data: "data: content, size and blocks are on the device"
+    case .device: "device: content, size, blocks, times and mode are on the device"
+    case .barrier: "barrier: nothing stored later gets to the device before this"
+    }
+  }
+
+  private func sum(_ bytes: DirtyBytes) -> String {
+    let waiting = bytes.text(bytes.waiting)
+    if bytes.knownFiles == 0, !bytes.isComplete { return waiting }
+    return "\(waiting) dirty" + (bytes.inWriteBack > 0 ? ", \(Figures.exact(bytes.inWriteBack)) in write-back" : "")
+  }
+
+  func write(to json: inout JSONWriter) {
+    json.beginObject()
+    json.add("kind", walk == nil ? "file" : "folder")
+    json.addPath(path)
+    json.add("level", level.name)
+    json.add("file_system", fileSystem?.name)
+    json.add("in_memory_only", hasNoDevice)
+    if let walk { json.add(walk) }
+    json.add("flushed_files", files)
+    json.add("flushed_folders", folders)
+    json.add("dirty_before", before)
+    json.add("dirty_after", after)
+    json.add("elapsed_ns", nanoseconds)
+    json.add("interrupted", isInterrupted)
+    json.endObject()
+  }
+}
