@@ -40,13 +40,13 @@ int base_fill(const char *path, size_t size) {
   return result;
 }
 
-/// Where in a page its 8 bytes lie.
-static size_t place(uint32_t page) { return (page * 40u) % BASE_PAGE; }
+size_t base_place(uint32_t page) { return (page * 40u) % BASE_PAGE; }
 
-static void change_page(char *bytes, uint32_t page, uint64_t value, int whole) {
+void base_change_page(void *opaque, uint32_t page, uint64_t value, int whole) {
+  char *bytes = opaque;
   if (!whole) {
     value ^= page;
-    memcpy(bytes + place(page), &value, 8);
+    memcpy(bytes + base_place(page), &value, 8);
     return;
   }
   for (size_t i = 0; i < BASE_PAGE / 8; i++) {
@@ -58,7 +58,7 @@ static void change_page(char *bytes, uint32_t page, uint64_t value, int whole) {
 void base_store(void *bytes, base_changes changes) {
   for (size_t i = 0; i < changes.count; i++) {
     char *page = (char *)bytes + (size_t)changes.pages[i] * BASE_PAGE;
-    change_page(page, changes.pages[i], changes.value, changes.whole);
+    base_change_page(page, changes.pages[i], changes.value, changes.whole);
   }
 }
 
@@ -120,8 +120,8 @@ static int write_pages(int descriptor, base_changes changes) {
   char page[BASE_PAGE];
   for (size_t i = 0; i < changes.count; i++) {
     uint32_t number = changes.pages[i];
-    size_t from = changes.whole ? 0 : place(number), count = changes.whole ? BASE_PAGE : 8;
-    change_page(page, number, changes.value, changes.whole);
+    size_t from = changes.whole ? 0 : base_place(number), count = changes.whole ? BASE_PAGE : 8;
+    base_change_page(page, number, changes.value, changes.whole);
     if (write_all(descriptor, page + from, count, (off_t)number * BASE_PAGE + (off_t)from) != 0) return -1;
   }
   return 0;
@@ -133,10 +133,10 @@ static void make_record(base_committer *committer, base_changes changes) {
   committer->used = 0;
   for (size_t i = 0; i < changes.count; i++) {
     uint32_t number = changes.pages[i];
-    size_t from = changes.whole ? 0 : place(number);
+    size_t from = changes.whole ? 0 : base_place(number);
     uint64_t head[2] = {(uint64_t)number * BASE_PAGE + from, changes.whole ? BASE_PAGE : 8};
     if (committer->used + sizeof head + head[1] > committer->room) return;
-    change_page(page, number, changes.value, changes.whole);
+    base_change_page(page, number, changes.value, changes.whole);
     memcpy(committer->record + committer->used, head, sizeof head);
     memcpy(committer->record + committer->used + sizeof head, page + from, head[1]);
     committer->used += sizeof head + head[1];

@@ -21,6 +21,9 @@ typedef struct base_changes {
 /// Makes a file of `size` bytes by one write, so that its page cache is made of large folios where the file system has them, and syncs
 /// it. 0 or -1.
 int base_fill(const char *path, size_t size);
+/// Where in a page its 8 bytes lie, and the new content of a page.
+size_t base_place(uint32_t page);
+void base_change_page(void *bytes, uint32_t page, uint64_t value, int whole);
 /// Changes mapped bytes: the same stores for every side that maps.
 void base_store(void *bytes, base_changes changes);
 /// What the file holds, read from the device (after it was evicted, where that is possible): a sum that knows the places of the words.

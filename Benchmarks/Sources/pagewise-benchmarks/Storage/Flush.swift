@@ -56,7 +56,7 @@ private func microseconds(_ body: () throws -> Void) rethrows -> Double {
 func benchmarkFlush(_ harness: Harness, _ place: borrowing StoragePlace) throws {
   let size = harness.isQuick ? 1 << 20 : 64 << 20
   harness.note("flush: a file of \(size >> 20) MiB, its page cache filled by one write; stores are not timed")
-  for note in place.notes { harness.note("flush: \(note)") }
+  harness.note("flush: times are from \(place.place)")
   let paths = ["\(place.folder)/flush-ours", "\(place.folder)/flush-plain"]
   defer { for path in paths { unlink(path) } }
   for path in paths where base_fill(path, size) != 0 { throw CallFailed(path: path) }
