@@ -23,6 +23,8 @@ struct Row {
   var unit: String
   /// What DESIGN asks for, in words.
   var goal: String
+  /// KiB that reached the device for one operation; nil where nobody counted.
+  var device: (ours: Double?, baseline: Double?) = (nil, nil)
 }
 
 struct WorkDiffers: Error, CustomStringConvertible {
@@ -48,10 +50,10 @@ final class Harness {
   ///
   /// - Parameters:
   ///   - units: how many units of work one call does; times are per unit.
-  ///   - subtract: report the difference per unit as `ours`, for costs beside a bare access.
+  ///   - scale: nanoseconds in the unit that is shown.
   func pair(
     _ group: String, _ name: String, units: Double = 1, unit: String = "ns", goal: String = "", rounds: Int? = nil,
-    sameWork: Bool = true, ours: () throws -> UInt64, baseline: () throws -> UInt64
+    scale: Double = 1, sameWork: Bool = true, ours: () throws -> UInt64, baseline: () throws -> UInt64
   ) rethrows {
     let count = rounds ?? (isQuick ? 3 : 31)
     var first: [Double] = []
@@ -71,14 +73,28 @@ final class Harness {
         return
       }
       if round == 0 { continue }  // warm-up
-      first.append(mine.time / units)
-      second.append(other.time / units)
+      first.append(mine.time / units / scale)
+      second.append(other.time / units / scale)
     }
-    let ratios = zip(first, second).map { $0 / max($1, 0.001) }.sorted()
+    add(group, name, ours: first, baseline: second, unit: unit, goal: goal)
+  }
+
+  /// Adds a row from times that were taken already: those with the same index are a pair.
+  func add(
+    _ group: String, _ name: String, ours: [Double], baseline: [Double], unit: String = "ns", goal: String = "",
+    device: (ours: Double?, baseline: Double?) = (nil, nil)
+  ) {
+    let ratios = zip(ours, baseline).map { $0 / max($1, 0.001) }.sorted()
     add(
       Row(
-        group: group, name: name, ours: median(first), baseline: median(second), ratio: ratios[ratios.count / 2],
-        low: ratios[ratios.count / 10], high: ratios[ratios.count * 9 / 10], unit: unit, goal: goal))
+        group: group, name: name, ours: median(ours), baseline: median(baseline), ratio: ratios[ratios.count / 2],
+        low: ratios[ratios.count / 10], high: ratios[ratios.count * 9 / 10], unit: unit, goal: goal, device: device))
+  }
+
+  /// Words about the rows that follow.
+  func note(_ text: String) {
+    guard !isJSON else { return }
+    print(text)
   }
 
   func add(_ row: Row) {
@@ -87,7 +103,12 @@ final class Harness {
     print(
       pad(row.group, 7) + pad(row.name, 50) + left(number(row.ours), 11) + left(number(row.baseline), 11) + " "
         + pad(row.unit, 8) + left(number(row.ratio), 7) + "  (\(number(row.low))–\(number(row.high)))"
-        + (row.goal.isEmpty ? "" : "  goal \(row.goal)"))
+        + (row.goal.isEmpty ? "" : "  goal \(row.goal)") + deviceText(row))
+  }
+
+  private func deviceText(_ row: Row) -> String {
+    guard let ours = row.device.ours, let baseline = row.device.baseline else { return "" }
+    return "  device \(number(ours)) / \(number(baseline)) KiB"
   }
 
   func printHeader() {
@@ -99,7 +120,9 @@ final class Harness {
   func printJSON() {
     let lines = rows.map { row in
       "{\"group\":\"\(row.group)\",\"name\":\"\(row.name)\",\"ours\":\(row.ours),\"baseline\":\(row.baseline),"
-        + "\"unit\":\"\(row.unit)\",\"ratio\":\(row.ratio),\"ratio_p10\":\(row.low),\"ratio_p90\":\(row.high)}"
+        + "\"unit\":\"\(row.unit)\",\"ratio\":\(row.ratio),\"ratio_p10\":\(row.low),\"ratio_p90\":\(row.high)"
+        + (row.device.ours.map { ",\"device_kib_ours\":\($0)" } ?? "")
+        + (row.device.baseline.map { ",\"device_kib_baseline\":\($0)" } ?? "") + "}"
     }
     print("[\n" + lines.joined(separator: ",\n") + "\n]")
   }

@@ -21,21 +21,40 @@ import CBaselines
   @Option(help: "In the grid, only files of this size in bytes. May be given several times.")
   var size: [Int] = []
 
-  @Option(help: "Only this group: scan, open, guard, lines or grid. May be given several times.")
+  @Option(help: "Only this group: \(Self.names). May be given several times.")
   var filter: [String] = []
+
+  @Option(help: "For commit, append and flush: make the files below this folder instead of the current one.")
+  var folder: String?
+
+  @Flag(
+    inversion: .prefixedNo,
+    help: "For root: count what reaches the device on an ext4 image that nobody else writes to, behind a loop device.")
+  var loop = true
+
+  private static let names = "scan, open, guard, lines, grid, commit, append, flush"
 
   func run() throws {
     let groups: [(String, (Harness, borrowing Workplace) throws -> Void)] = [
       ("scan", benchmarkScan), ("open", benchmarkOpen), ("guard", benchmarkGuard), ("lines", benchmarkLines),
       ("grid", { try benchmarkGrid($0, $1, sizes: size) }),
     ]
-    for name in filter where !groups.contains(where: { $0.0 == name }) {
-      throw ValidationError("there is no group '\(name)': scan, open, guard, lines, grid")
+    // Those need a device below their files, not just any place.
+    let storage: [(String, (Harness, borrowing StoragePlace) throws -> Void)] = [
+      ("commit", benchmarkCommit), ("append", benchmarkAppend), ("flush", benchmarkFlush),
+    ]
+    for name in filter where !(groups.map(\.0) + storage.map(\.0)).contains(name) {
+      throw ValidationError("there is no group '\(name)': \(Self.names)")
     }
     let harness = Harness(isQuick: quick, isJSON: json, isDetailed: detail)
     let place = Workplace()
     harness.printHeader()
     for (name, body) in groups where filter.isEmpty || filter.contains(name) { try body(harness, place) }
+    let chosen = storage.filter { filter.isEmpty || filter.contains($0.0) }
+    if !chosen.isEmpty {
+      let storagePlace = try StoragePlace(parent: folder, usesImage: loop, isQuick: quick)
+      for (_, body) in chosen { try body(harness, storagePlace) }
+    }
     if json { harness.printJSON() }
     for failure in harness.failures { print("NOT THE SAME WORK: \(failure)") }
     if !harness.failures.isEmpty { throw ExitCode(1) }

@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base_device.h"
+#include "base_storage.h"
+
 uint64_t base_now_ns(void);
 
 // Loops over mapped bytes.
