@@ -171,6 +171,13 @@ int pgw_storage_rename(const char *from, const char *to) {
 }
 
 static int rename_new(const char *from, const char *to) {
+#if defined(__linux__) && defined(RENAME_NOREPLACE)
+  if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS) return -1;
+#elif defined(__APPLE__)
+  if (renamex_np(from, to, RENAME_EXCL) == 0) return 0;
+  if (errno != ENOTSUP && errno != EINVAL) return -1;
+#endif
   if (link(from, to) != 0) return -1;
   unlink(from);
   return 0;

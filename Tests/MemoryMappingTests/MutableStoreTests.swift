@@ -93,7 +93,8 @@ import _TestSupport
       check(failure { try map.copy([], to: offset) }?.code == ((0...50).contains(offset) ? nil : .invalidRange), "none")
     }
     withEvery("bounds", in: [-1..<0, -1..<1, 0..<51, 51..<51, .min..<0, 0..<Int.max]) { bounds in
-      check(failure { try map.withMutableBytes(bounds) { (_: inout MutableRawSpan) -> Void in } }?.code == .invalidRange)
+      check(
+        failure { try map.withMutableBytes(bounds) { (_: inout MutableRawSpan) -> Void in } }?.code == .invalidRange)
       check(failure { try map.flush(.data, bounds) }?.code == .invalidRange, "flush")
       check(failure { try map.startWriteback(bounds) }?.code == .invalidRange, "startWriteback")
       check(failure { try map.reserve(bounds) }?.code == .invalidRange, "reserve")
@@ -112,7 +113,8 @@ import _TestSupport
     var map = try MutableMappedFile(path)
     withEvery("length", in: [0, 1, 7, 8, 15, 16, 31, 32, 33, 63, 64, 100, 2047, 2048, 2049, page, page + 1]) { length in
       let bytes = PatternFile.bytes(Int64(length)..<Int64(2 * length))
-      withEvery("offset", in: [page - length, page - 1, page, page + 1, 0, 3 * page - length].filter { $0 >= 0 }) { offset in
+      withEvery("offset", in: [page - length, page - 1, page, page + 1, 0, 3 * page - length].filter { $0 >= 0 }) {
+        offset in
         try map.copy([UInt8](repeating: 0, count: 4 * page), to: 0)
         try map.copy(bytes, to: offset)
         var expected = [UInt8](repeating: 0, count: 4 * page)
@@ -144,7 +146,9 @@ import _TestSupport
     #expect(try fileContent(path) == expected)
     #expect(try map.withMutableBytes(7..<7) { (span: inout MutableRawSpan) -> Int in span.byteCount } == 0)
     // A stamp would be moved by the stores themselves.
-    #expect(failure { try map.withMutableBytes(check: .stamp) { (_: inout MutableRawSpan) -> Void in } }?.code == .notSupported)
+    #expect(
+      failure { try map.withMutableBytes(check: .stamp) { (_: inout MutableRawSpan) -> Void in } }?.code
+        == .notSupported)
     // The bare span.
     do {
       var span = map.mutableBytes
@@ -178,7 +182,8 @@ import _TestSupport
     #expect(map.isPoisoned == false)
     try map.flush(.data, 0..<page + 10)
     // Inside the last page the kernel swallows stores without a sign.
-    #expect(failure { try map.withMutableBytes(check: .size) { (_: inout MutableRawSpan) -> Void in } }?.code == .truncated)
+    #expect(
+      failure { try map.withMutableBytes(check: .size) { (_: inout MutableRawSpan) -> Void in } }?.code == .truncated)
     let lost = failure {
       try map.withMutableBytes { (span: inout MutableRawSpan) throws -> Void in
         span.withUnsafeMutableBytes { pgt_store($0.baseAddress! + 2 * page + 1, 1) }

@@ -139,7 +139,7 @@ import _TestSupport
     else { return }
     let tool = try Tool()
     let path = tool.folder.appending("log")
-    let shell = "{ printf 'one\\ntwo\\nthr'; sleep 3; } | { timeout --preserve-status -s INT 0.7 \"$@\"; exit $?; }"
+    let shell = "{ printf 'one\\ntwo\\nthr'; sleep 9; } | { timeout --preserve-status -s INT 3 \"$@\"; exit $?; }"
     let result = try withWatchdog("interrupt") { try tool.run(["append", path.string], shell: shell, seconds: 30) }
     #expect(result.status == 130 && result.output.contains("2 records, 8 B"), "\(result)")
     #expect(

@@ -93,7 +93,7 @@ int pgw_storage_writeback(int descriptor, int64_t offset, int64_t length);
 /// Makes the names in a folder durable: open, fsync, close. Darwin: F_FULLFSYNC.
 int pgw_storage_sync_folder(const char *path);
 int pgw_storage_rename(const char *from, const char *to);
-/// rename that refuses (EEXIST) to take the place of a file: link and unlink.
+/// rename that refuses (EEXIST) to take the place of a file; by link and unlink where the system has no such call.
 int pgw_storage_rename_new(const char *from, const char *to);
 int pgw_storage_unlink(const char *path);
 

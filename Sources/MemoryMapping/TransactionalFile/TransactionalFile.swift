@@ -28,7 +28,7 @@ public import SystemPackage
 /// commit again, or roll back. A failed sync is final: the object refuses everything afterwards, and whether that commit happened
 /// is known after the next open. Where `commit` returns, the commit is durable, also when bringing it into the file fails later.
 ///
-/// **Limits.** Changed pages live in memory until they are committed. The file only grows; ``replaceFile`` makes a
+/// **Limits.** Changed pages live in memory until they are committed. The file only grows; ``replaceFile(_:with:options:)`` makes a
 /// shorter one. Not for network file systems.
 ///
 /// Works on every file system with shared mappings, `rename` and `fsync`: tested on ext4, XFS, btrfs and tmpfs (where durable means
