@@ -132,7 +132,9 @@ import _TestSupport
               failure { try map.withMutableBytes { (_: inout MutableRawSpan) -> Void in } },
               failure { try map.withMutableBytes { (_: inout MutableRawSpan) throws -> Void in } },
             ]
-          for error in later { check(error?.code == .syncFailed && error?.errno == .ioError, "\(String(describing: error))") }
+          for error in later {
+            check(error?.code == .syncFailed && error?.errno == .ioError, "\(String(describing: error))")
+          }
         }
         check(calls == 0, "it asked the kernel again")
         // What is there can be read, and a new mapping starts anew.

@@ -52,7 +52,8 @@ struct FullDiskScene {
       }
       refused += 1
       require(
-        error.code == .noSpace && error.path == path && error.offset == Int64(at) && error.operation == .write, "\(error)")
+        error.code == .noSpace && error.path == path && error.offset == Int64(at) && error.operation == .write,
+        "\(error)")
     }
     require(refused > 0, "the disk was not full")
   }
@@ -70,7 +71,8 @@ struct FullDiskScene {
       refused += 1
       let end = Int(error.offset ?? 0)
       require(error.code == .noSpace && error.path == path, "\(error)")
-      require(end == from || (end > from && end % page == 0), "a copy to \(from) stopped at \(end), which begins no page")
+      require(
+        end == from || (end > from && end % page == 0), "a copy to \(from) stopped at \(end), which begins no page")
       require(error.length == Int64(from + bytes.count - end), "\(error)")
       expected.replaceSubrange(from..<end, with: bytes[..<(end - from)])
     }
@@ -98,7 +100,8 @@ struct FullDiskScene {
     require(error.code == .noSpace && error.path == path && error.operation == .write, "\(error)")
     require(fault.kind == .noSpace && fault.includesStore && error.offset == fault.offset, "\(fault)")
     require(lost.contains { $0.lowerBound + start == Int(fault.offset) || $0.lowerBound == 0 }, "\(error) and \(lost)")
-    require(zip(lost, lost.dropFirst()).allSatisfy { $0.upperBound < $1.lowerBound } && first.lowerBound >= 0, "\(lost)")
+    require(
+      zip(lost, lost.dropFirst()).allSatisfy { $0.upperBound < $1.lowerBound } && first.lowerBound >= 0, "\(lost)")
     // Exactly: what was stored outside is in the file, and what was stored inside is not.
     for at in places where !lost.contains(where: { $0.contains(at - start) }) { expected[at] = 0xFF }
     let content = try fileContent(path)
@@ -107,7 +110,8 @@ struct FullDiskScene {
     }
     for level in FlushLevel.allCases {
       let refusal = failure { try map.flush(level) }
-      require(refusal?.code == .noSpace && refusal?.operation == .flush, "flush \(level): \(String(describing: refusal))")
+      require(
+        refusal?.code == .noSpace && refusal?.operation == .flush, "flush \(level): \(String(describing: refusal))")
     }
     require(failure { try map.startWriteback() }?.code == .noSpace, "startWriteback")
     require(failure { try map.reserve() }?.code == .noSpace, "reserve")
@@ -122,7 +126,9 @@ struct FullDiskScene {
       // Some file systems give space back later.
       while true {
         if map.fault != nil { try? map.recover() }
-        if map.fault == nil, failure({ for at in places { try map.store(UInt8(0xFF), at: at - start) } }) == nil { break }
+        if map.fault == nil, failure({ for at in places { try map.store(UInt8(0xFF), at: at - start) } }) == nil {
+          break
+        }
         pgt_sleep_us(10_000)
       }
     }

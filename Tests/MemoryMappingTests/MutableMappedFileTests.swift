@@ -156,18 +156,22 @@ import _TestSupport
       var options = MappedFile.Options()
       options.stability = stability
       #expect(
-        failure { _ = try MutableMappedFile(path, creating: .exclusive(size: 1), options: options) }?.code == .notSupported)
+        failure { _ = try MutableMappedFile(path, creating: .exclusive(size: 1), options: options) }?.code
+          == .notSupported)
     }
     var options = MappedFile.Options()
     options.keepsDescriptor = false
     #expect(
-      failure { _ = try MutableMappedFile(path, creating: .exclusive(size: 1), options: options) }?.code == .notSupported)
+      failure { _ = try MutableMappedFile(path, creating: .exclusive(size: 1), options: options) }?.code
+        == .notSupported)
     withEvery("size", in: [-1, .min] as [Int64]) { size in
       check(failure { _ = try MutableMappedFile(path, creating: .exclusive(size: size)) }?.code == .invalidRange)
       check(failure { _ = try MutableMappedFile(path, creating: .ifMissing(size: size)) }?.code == .invalidRange)
     }
     #expect(failure { _ = try MutableMappedFile(path, creating: .exclusive(size: .max)) } != nil)
-    withEvery("range", in: [(0, 101), (100, 1), (101, nil), (-1, nil), (.max, .max), (.min, .min), (1, -1)] as [(Int64, Int?)]) {
+    withEvery(
+      "range", in: [(0, 101), (100, 1), (101, nil), (-1, nil), (.max, .max), (.min, .min), (1, -1)] as [(Int64, Int?)]
+    ) {
       offset, length in
       for creation in [MutableMappedFile.Creation.exclusive(size: 100), .ifMissing(size: 100)] {
         let error = failure { _ = try MutableMappedFile(path, creating: creation, offset: offset, length: length) }
@@ -205,7 +209,8 @@ import _TestSupport
     _ = try MutableMappedFile(path, creating: .exclusive(size: 10))
     #expect(try Child.succeeds("mount", "-o", "remount,ro", disk.path.string))
     #expect(failure { _ = try MutableMappedFile(path) }?.code == .readOnly)
-    #expect(failure { _ = try MutableMappedFile(disk.appending("new"), creating: .ifMissing(size: 1)) }?.code == .readOnly)
+    #expect(
+      failure { _ = try MutableMappedFile(disk.appending("new"), creating: .ifMissing(size: 1)) }?.code == .readOnly)
   }
 
   @Test func `any offset and length gives these bytes, and the descriptor ends with the mapping`() throws {

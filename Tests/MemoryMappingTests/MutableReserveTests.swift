@@ -71,7 +71,9 @@ import _TestSupport
     try disk.fillUp()
     var map = try MutableMappedFile(path)
     let error = failure { try map.reserve() }
-    #expect(error?.code == .noSpace && error?.operation == .reserveSpace && error?.path == path, "\(String(describing: error))")
+    #expect(
+      error?.code == .noSpace && error?.operation == .reserveSpace && error?.path == path,
+      "\(String(describing: error))")
     #expect(map.fault == nil && fileStatus(path).size == Self.pages * page)
     #expect(try fileContent(path) == content + [UInt8](repeating: 0, count: (Self.pages - 1) * page))
     try map.punchHole(page..<Self.pages * page)

@@ -25,7 +25,9 @@ import _TestSupport
         var expected = PatternFile.bytes(Int64(start)..<Int64(start + 2 * page))
         for size in [2 * page, 2 * page + 1, 5 * page, 300 * page + 3, 3, 0, 0, 1, page - 1, page, 7 * page] {
           try map.resize(to: size)
-          expected = size <= expected.count ? Array(expected[..<size]) : expected + [UInt8](repeating: 0, count: size - expected.count)
+          expected =
+            size <= expected.count
+            ? Array(expected[..<size]) : expected + [UInt8](repeating: 0, count: size - expected.count)
           prove(map.count == size && fileStatus(path).size == start + size)
           prove(try map.content() == expected)
           if size > 0 {
@@ -94,7 +96,8 @@ import _TestSupport
         open('\(ready.string)', 'w').close()
         time.sleep(60)
         """
-      guard Skips.require(Skips.hasProgram("python3"), "another process's mapping", install: "apt-get install python3") else {
+      guard Skips.require(Skips.hasProgram("python3"), "another process's mapping", install: "apt-get install python3")
+      else {
         return
       }
       let child = Child.start(["python3", "-c", program])
@@ -162,7 +165,9 @@ import _TestSupport
       let page = SystemPage.size
       let folder = try TemporaryDirectory()
       var number = 0
-      var sawMap = false, sawTruncate = false, sawStat = false
+      var sawMap = false
+      var sawTruncate = false
+      var sawStat = false
       for size in [page + 1, 3 * page - 5, 3 * page + 1, 9 * page, 0] {
         let runs = try CallWatch.failEachCall([.ioError, .noSpace, .interrupted, .noMemory]) { what, watch in
           number += 1

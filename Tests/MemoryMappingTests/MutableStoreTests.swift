@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CPlatform
 import MemoryMapping
 import SystemPackage
 import Testing
@@ -93,7 +94,8 @@ import _TestSupport
       check(failure { try map.copy([], to: offset) }?.code == ((0...50).contains(offset) ? nil : .invalidRange), "none")
     }
     withEvery("bounds", in: [-1..<0, -1..<1, 0..<51, 51..<51, .min..<0, 0..<Int.max]) { bounds in
-      check(failure { try map.withMutableBytes(bounds) { (_: inout MutableRawSpan) -> Void in } }?.code == .invalidRange)
+      check(
+        failure { try map.withMutableBytes(bounds) { (_: inout MutableRawSpan) -> Void in } }?.code == .invalidRange)
       check(failure { try map.flush(.data, bounds) }?.code == .invalidRange, "flush")
       check(failure { try map.startWriteback(bounds) }?.code == .invalidRange, "startWriteback")
       check(failure { try map.reserve(bounds) }?.code == .invalidRange, "reserve")
@@ -112,7 +114,8 @@ import _TestSupport
     var map = try MutableMappedFile(path)
     withEvery("length", in: [0, 1, 7, 8, 15, 16, 31, 32, 33, 63, 64, 100, 2047, 2048, 2049, page, page + 1]) { length in
       let bytes = PatternFile.bytes(Int64(length)..<Int64(2 * length))
-      withEvery("offset", in: [page - length, page - 1, page, page + 1, 0, 3 * page - length].filter { $0 >= 0 }) { offset in
+      withEvery("offset", in: [page - length, page - 1, page, page + 1, 0, 3 * page - length].filter { $0 >= 0 }) {
+        offset in
         try map.copy([UInt8](repeating: 0, count: 4 * page), to: 0)
         try map.copy(bytes, to: offset)
         var expected = [UInt8](repeating: 0, count: 4 * page)
@@ -144,7 +147,9 @@ import _TestSupport
     #expect(try fileContent(path) == expected)
     #expect(try map.withMutableBytes(7..<7) { (span: inout MutableRawSpan) -> Int in span.byteCount } == 0)
     // A stamp would be moved by the stores themselves.
-    #expect(failure { try map.withMutableBytes(check: .stamp) { (_: inout MutableRawSpan) -> Void in } }?.code == .notSupported)
+    #expect(
+      failure { try map.withMutableBytes(check: .stamp) { (_: inout MutableRawSpan) -> Void in } }?.code
+        == .notSupported)
     // The bare span.
     do {
       var span = map.mutableBytes
@@ -157,6 +162,21 @@ import _TestSupport
       try reader.load(at: 10)
     }
     #expect(read == 5)
+  }
+
+  @Test func `a checked copy into a lost page stops there, in each of its forms`() throws {
+    try FaultGuard.install()
+    let cut = try CutMapping(pages: 2, kept: 1, writable: true)
+    let source = [UInt8](repeating: 0xEE, count: 5000)
+    withEvery("form", in: [("checked", pgw_copy_checked), ("portable", pgw_copy_portable)]) { _, copy in
+      withEvery("length", in: [1, 8, 33, 100, 3000, 5000]) { length in
+        withEvery("before the lost page", in: [0, 1, 16, 31, length - 1]) { before in
+          let missing = copy(cut.base + page - before, source, length)
+          // Where it stops short of the page, the rest is the next step's.
+          check(missing >= length - before && missing <= length, "\(missing) of \(length) missing, \(before) before")
+        }
+      }
+    }
   }
 
   @Test func `a cut file is an error for each way to store, and the scope's error wins over the body's`() throws {
@@ -178,7 +198,8 @@ import _TestSupport
     #expect(map.isPoisoned == false)
     try map.flush(.data, 0..<page + 10)
     // Inside the last page the kernel swallows stores without a sign.
-    #expect(failure { try map.withMutableBytes(check: .size) { (_: inout MutableRawSpan) -> Void in } }?.code == .truncated)
+    #expect(
+      failure { try map.withMutableBytes(check: .size) { (_: inout MutableRawSpan) -> Void in } }?.code == .truncated)
     let lost = failure {
       try map.withMutableBytes { (span: inout MutableRawSpan) throws -> Void in
         span.withUnsafeMutableBytes { pgt_store($0.baseAddress! + 2 * page + 1, 1) }

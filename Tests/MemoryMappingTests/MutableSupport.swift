@@ -43,11 +43,14 @@ func fileContent(_ path: FilePath) throws -> [UInt8] {
   try PatternFile.read(path, 0..<Int64(fileStatus(path).size))
 }
 
-func fileStatus(_ path: FilePath) -> (size: Int, allocated: Int, mode: UInt32, owner: UInt32, group: UInt32, inode: UInt64) {
+func fileStatus(_ path: FilePath) -> (
+  size: Int, allocated: Int, mode: UInt32, owner: UInt32, group: UInt32, inode: UInt64
+) {
   var found = stat()
   guard lstat(path.string, &found) == 0 else { return (-1, -1, 0, 0, 0, 0) }
   return (
-    Int(found.st_size), Int(found.st_blocks) * 512, UInt32(found.st_mode), found.st_uid, found.st_gid, UInt64(found.st_ino)
+    Int(found.st_size), Int(found.st_blocks) * 512, UInt32(found.st_mode), found.st_uid, found.st_gid,
+    UInt64(found.st_ino)
   )
 }
 
