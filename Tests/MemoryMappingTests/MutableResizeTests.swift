@@ -150,14 +150,16 @@ import _TestSupport
     }
   }
 
-  @Test func `while another program holds the lock of the file it is not resized`() throws {
-    let folder = try TemporaryDirectory()
-    let path = folder.appending("log")
-    let owner = try GrowableMappedFile(path)
-    var map = try MutableMappedFile(path)
-    #expect(failure { try map.resize(to: map.count + 4096) }?.code == .busy)
-    try owner.close()
-    try map.resize(to: map.count + 4096)
+  @Test func `while another program holds the lock of the file it is not resized`() async {
+    await #expect(processExitsWith: .success) {
+      let folder = try TemporaryDirectory()
+      let path = folder.appending("log")
+      let owner = try GrowableMappedFile(path)
+      var map = try MutableMappedFile(path)
+      prove(failure { try map.resize(to: map.count + 4096) }?.code == .busy)
+      try owner.close()
+      try map.resize(to: map.count + 4096)
+    }
   }
 
   @Test func `after each call that fails the view and the file are as before`() async {

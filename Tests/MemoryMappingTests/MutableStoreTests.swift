@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CPlatform
 import MemoryMapping
 import SystemPackage
 import Testing
@@ -161,6 +162,24 @@ import _TestSupport
       try reader.load(at: 10)
     }
     #expect(read == 5)
+  }
+
+  @Test func `a checked copy into a lost page stops there, in each of its forms`() throws {
+    try FaultGuard.install()
+    let cut = try CutMapping(pages: 4, kept: 2, writable: true)
+    let source = [UInt8](repeating: 0xEE, count: 5000)
+    withEvery("form", in: [("checked", pgw_copy_checked), ("portable", pgw_copy_portable)]) { _, copy in
+      withEvery("length", in: [1, 8, 33, 100, 3000, 5000]) { length in
+        withEvery("before the lost page", in: [0, 1, 16, 31, length - 1, length]) { before in
+          let missing = copy(cut.base + 2 * page - before, source, length)
+          // Where it stops short of the page, the rest is the next step's.
+          let lost = max(0, length - before)
+          check(
+            missing >= lost && missing <= length && (missing == 0) == (lost == 0),
+            "\(missing) of \(length), \(before) before")
+        }
+      }
+    }
   }
 
   @Test func `a cut file is an error for each way to store, and the scope's error wins over the body's`() throws {

@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #if defined(__linux__)
@@ -248,4 +249,11 @@ int pgt_clone(int destination, int source) { return ioctl(destination, FICLONE, 
 int pgt_limit_file_size(uint64_t bytes) {
   struct rlimit limit = {bytes, bytes};
   return setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+int pgt_set_attribute(const char *path, const char *name, const void *value, size_t size) {
+  return setxattr(path, name, value, size, 0);
+}
+int pgt_get_attribute(const char *path, const char *name, void *value, size_t size) {
+  return (int)getxattr(path, name, value, size);
 }

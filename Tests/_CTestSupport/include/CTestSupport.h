@@ -101,6 +101,9 @@ int pgt_drop_caches(int descriptor);
 /// FICLONE: `destination`, empty, shares the blocks of `source`.
 int pgt_clone(int destination, int source);
 int pgt_limit_file_size(uint64_t bytes);
+/// An extended attribute: 0 or its size; -1.
+int pgt_set_attribute(const char *path, const char *name, const void *value, size_t size);
+int pgt_get_attribute(const char *path, const char *name, void *value, size_t size);
 /// Removes a folder and all in it; neither follows links nor enters what is still mounted there.
 int pgt_remove_tree(const char *path);
 int pgt_make_fifo(const char *path);
