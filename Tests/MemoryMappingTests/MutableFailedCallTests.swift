@@ -21,7 +21,7 @@ import _TestSupport
   /// Lets each call of `body` fail. `after` sees what it threw. A signal in the way of any call must not be seen at all.
   static func failEach(
     atLeast expected: Int, _ line: Int = #line, scene: (FilePath) throws -> Void,
-    _ body: (FilePath) throws -> Void, after: (MappingError?, FilePath) throws -> Void
+    run body: (FilePath) throws -> Void, after: (MappingError?, FilePath) throws -> Void
   ) throws {
     let folder = try TemporaryDirectory()
     var failures = 0
@@ -54,15 +54,22 @@ import _TestSupport
         var options = MappedFile.Options()
         for alignment in [nil, 2 << 20] as [Int?] {
           options.alignment = alignment
-          try MutableFailedCallTests.failEach(atLeast: 3 * 6, scene: { _ in }) { path in
-            var map = try MutableMappedFile(path, creating: creation, options: options)
-            prove(map.count == 3 * 4096 + 1)
-            try map.store(UInt8(1), at: 3 * page)
-            try map.close()
-          } after: { error, path in
-            // Whatever could not be made is not there.
-            if error != nil { prove(fileStatus(path).size == -1) } else { prove(fileStatus(path).size == 3 * 4096 + 1) }
-          }
+          try MutableFailedCallTests.failEach(
+            atLeast: 3 * 6, scene: { _ in },
+            run: { path in
+              var map = try MutableMappedFile(path, creating: creation, options: options)
+              prove(map.count == 3 * 4096 + 1)
+              try map.store(UInt8(1), at: 3 * page)
+              try map.close()
+            },
+            after: { error, path in
+              // Whatever could not be made is not there.
+              if error != nil {
+                prove(fileStatus(path).size == -1)
+              } else {
+                prove(fileStatus(path).size == 3 * 4096 + 1)
+              }
+            })
         }
       }
     }
@@ -76,13 +83,14 @@ import _TestSupport
           scene: { path in
             _ = try FileDescriptor.open(path, .writeOnly, options: [.create, .truncate], permissions: .ownerReadWrite)
               .closeAfterWriting(content)
-          }
-        ) { path in
-          try MutableMappedFile(path, creating: .ifMissing(size: 9000)).close()
-        } after: { error, path in
-          let now = try fileContent(path)
-          prove(now == content || (content.isEmpty && now == [UInt8](repeating: 0, count: 9000)))
-        }
+          },
+          run: { path in
+            try MutableMappedFile(path, creating: .ifMissing(size: 9000)).close()
+          },
+          after: { error, path in
+            let now = try fileContent(path)
+            prove(now == content || (content.isEmpty && now == [UInt8](repeating: 0, count: 9000)))
+          })
       }
     }
   }
@@ -100,33 +108,34 @@ import _TestSupport
           scene: { path in
             _ = try FileDescriptor.open(path, .writeOnly, options: [.create, .truncate], permissions: .ownerReadWrite)
               .closeAfterWriting(content)
-          }
-        ) { path in
-          var map = try MutableMappedFile(path)
-          let isSync: Bool
-          let error: MappingError?
-          switch operation {
-          case .grow: (isSync, error) = (false, failure { try map.resize(to: 20 * page + 1) })
-          case .shrink: (isSync, error) = (false, failure { try map.resize(to: page + 1) })
-          case .reserve: (isSync, error) = (false, failure { try map.reserve() })
-          case .punch: (isSync, error) = (false, failure { try map.punchHole(page..<2 * page) })
-          case .prefault: (isSync, error) = (false, failure { try map.prefault() })
-          case .data: (isSync, error) = (true, failure { try map.flush(.data) })
-          case .part: (isSync, error) = (true, failure { try map.flush(.data, 5..<page + 1) })
-          case .device: (isSync, error) = (true, failure { try map.flush(.device) })
-          case .barrier: (isSync, error) = (true, failure { try map.flush(.barrier) })
-          case .queued: (isSync, error) = (true, failure { try map.flush(.queued) })
-          case .startWriteback: (isSync, error) = (true, failure { try map.startWriteback() })
-          }
-          guard let error else { return }
-          prove(map.isPoisoned == isSync && map.fault == nil && map.count == 8 * page)
-          prove(try map.content() == content && fileContent(path) == content)
-          try map.store(UInt8(0xFF), at: 3)
-          prove(try PatternFile.read(path, 3..<4) == [0xFF])
-          try map.close()
-          throw error
-        } after: { _, _ in
-        }
+          },
+          run: { path in
+            var map = try MutableMappedFile(path)
+            let isSync: Bool
+            let error: MappingError?
+            switch operation {
+            case .grow: (isSync, error) = (false, failure { try map.resize(to: 20 * page + 1) })
+            case .shrink: (isSync, error) = (false, failure { try map.resize(to: page + 1) })
+            case .reserve: (isSync, error) = (false, failure { try map.reserve() })
+            case .punch: (isSync, error) = (false, failure { try map.punchHole(page..<2 * page) })
+            case .prefault: (isSync, error) = (false, failure { try map.prefault() })
+            case .data: (isSync, error) = (true, failure { try map.flush(.data) })
+            case .part: (isSync, error) = (true, failure { try map.flush(.data, 5..<page + 1) })
+            case .device: (isSync, error) = (true, failure { try map.flush(.device) })
+            case .barrier: (isSync, error) = (true, failure { try map.flush(.barrier) })
+            case .queued: (isSync, error) = (true, failure { try map.flush(.queued) })
+            case .startWriteback: (isSync, error) = (true, failure { try map.startWriteback() })
+            }
+            guard let error else { return }
+            prove(map.isPoisoned == isSync && map.fault == nil && map.count == 8 * page)
+            prove(try map.content() == content && fileContent(path) == content)
+            try map.store(UInt8(0xFF), at: 3)
+            prove(try PatternFile.read(path, 3..<4) == [0xFF])
+            try map.close()
+            throw error
+          },
+          after: { _, _ in
+          })
       }
     }
   }
