@@ -19,16 +19,14 @@ import _TestSupport
     let folder = try TemporaryDirectory(in: TransactionalCrashTests.shm())
     let path = folder.appending("log")
     var told = 0
-    let runs = try CallWatch.failEachCall(
-      [errno],
-      applies: { kind, errno in
-        switch errno {
-        case nil: kind == .read || kind == .write
-        case .interrupted: kind != .map && kind != .populate
-        default: true
-        }
+    let applies: (CallWatch.Kind, Errno?) -> Bool = { kind, errno in
+      switch errno {
+      case nil: kind == .read || kind == .write
+      case .interrupted: kind != .map && kind != .populate
+      default: true
       }
-    ) { what, watch in
+    }
+    let runs = try CallWatch.failEachCall([errno], applies: applies) { what, watch in
       unlink(path.string)
       var appended: UInt64 = 0
       var failure: MappingError?

@@ -48,18 +48,17 @@ import _TestSupport
     _ mode: MappedArrayMode
   ) throws {
     var errors = 0
-    let runs = try CallWatch.failEachCall(
-      [.ioError, .noSpace, .interrupted, .noMemory, nil],
-      applies: { kind, errno in
-        switch errno {
-        case .noSpace?: [.write, .truncate, .allocate, .open, .populate, .syncData].contains(kind)
-        case .noMemory?: [.map, .open, .populate].contains(kind)
-        case .interrupted?: ![.map, .attributes].contains(kind)
-        case nil: [.read, .write].contains(kind)
-        default: true
-        }
+    let applies: (CallWatch.Kind, Errno?) -> Bool = { kind, errno in
+      switch errno {
+      case .noSpace?: [.write, .truncate, .allocate, .open, .populate, .syncData].contains(kind)
+      case .noMemory?: [.map, .open, .populate].contains(kind)
+      case .interrupted?: ![.map, .attributes].contains(kind)
+      case nil: [.read, .write].contains(kind)
+      default: true
       }
-    ) { what, watch in
+    }
+    let runs = try CallWatch.failEachCall([.ioError, .noSpace, .interrupted, .noMemory, nil], applies: applies) {
+      what, watch in
       let folder = try TemporaryDirectory(in: TransactionalCrashTests.shm())
       let path = folder.appending("a.npy")
       let old: [UInt16] = [1, 2, 3]

@@ -42,17 +42,15 @@ import _TestSupport
     let path = folder.appending("data")
     var told = 0
     var silent = 0
-    let runs = try CallWatch.failEachCall(
-      [errno],
-      applies: { kind, errno in
-        switch errno {
-        case nil: kind == .read || kind == .write
-        // mmap knows no interruption.
-        case .interrupted: kind != .map
-        default: true
-        }
+    let applies: (CallWatch.Kind, Errno?) -> Bool = { kind, errno in
+      switch errno {
+      case nil: kind == .read || kind == .write
+      // mmap knows no interruption.
+      case .interrupted: kind != .map
+      default: true
       }
-    ) { what, watch in
+    }
+    let runs = try CallWatch.failEachCall([errno], applies: applies) { what, watch in
       for name in ["data", "data.pagewise-journal", "data.pagewise-journal.new"] {
         unlink(folder.appending(name).string)
       }
