@@ -24,7 +24,8 @@ static uint64_t differs_64(const unsigned char *before, const unsigned char *now
 /// Whether the 8 bytes at `at`, or what is left of them, differ.
 static int differs_8(const unsigned char *before, const unsigned char *now, size_t at, size_t length) {
   static const unsigned char zeros[8];
-  size_t count = length - at < 8 ? length - at : 8;
+  size_t count = length - at;
+  if (count >= 8) return word_at(now, at) != (before == NULL ? 0 : word_at(before, at));
   return memcmp(now + at, before == NULL ? zeros : before + at, count) != 0;
 }
 
@@ -37,20 +38,23 @@ size_t pgw_find_changes(const void *before_bytes, const void *now_bytes, size_t 
       at += 64;
       continue;
     }
-    size_t step = length - at < 64 ? length - at : 64;
-    for (size_t word = at; word < at + step; word += 8) {
+    size_t step = length - at < 64 ? length - at : 64, word = at;
+    for (; word < at + step; word += 8) {
       if (!differs_8(before, now, word, length)) continue;
-      size_t end = word + 8 < length ? word + 8 : length;
-      if (used > 0 && word - (size_t)(out[used - 1].offset + out[used - 1].length) < gap) {
+      // Where every word differs, as in pages that were written anew, nothing but the end of the run moves.
+      size_t first = word;
+      while (length - word > 8 && differs_8(before, now, word + 8, length)) word += 8;
+      size_t end = length - word > 8 ? word + 8 : length;
+      if (used > 0 && first - (size_t)(out[used - 1].offset + out[used - 1].length) < gap) {
         out[used - 1].length = end - out[used - 1].offset;
       } else if (used == capacity) {
-        *next = word;
+        *next = first;
         return used;
       } else {
-        out[used++] = (pgw_byte_run){word, end - word};
+        out[used++] = (pgw_byte_run){first, end - first};
       }
     }
-    at += step;
+    at = word;
   }
   *next = length;
   return used;

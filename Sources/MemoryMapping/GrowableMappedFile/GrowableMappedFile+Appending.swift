@@ -37,7 +37,7 @@ extension GrowableMappedFile {
   /// - Parameter value: stored in this machine's byte order.
   /// - Returns: where it lies, in bytes from the start of the data.
   /// - Throws: ``MappingError`` as ``append(_:)-(RawSpan)``.
-  @discardableResult
+  @discardableResult @inlinable
   public mutating func append<T: FixedLayout>(_ value: T) throws(MappingError) -> Int {
     if !T._isPrimitiveLayout { VerifiedLayouts.require(T.self) }
     var value = value
@@ -94,7 +94,9 @@ extension GrowableMappedFile {
   // ------------------------------------------------------------------------------------------------ the parts
 
   private mutating func prepare(_ size: Int) throws(MappingError) {
-    if failure != nil || range.flag.isRaised { try requireSound(.append) }
+    // Not `!= nil`, which copies the error to compare it.
+    if case .some = failure { try requireSound(.append) }
+    if range.flag.isRaised { try requireSound(.append) }
     if stride > 1, size % stride != 0 {
       throw MappingError(
         .invalidLayout, operation: .append, path: path, length: Int64(size),
@@ -112,7 +114,13 @@ extension GrowableMappedFile {
   internal mutating func commit(_ length: Int, _ sum: UInt32) throws(MappingError) {
     let next = sequence + 1
     let slot = GrowableFormat.Slot(sequence: next, base: durableCount, length: length, checksum: sum)
-    try write(slot, at: GrowableFormat.commitSlots[Int(next & 1)], .append)
+    let offset = GrowableFormat.commitSlots[Int(next & 1)]
+    // Not `write`: the compiler (6.3.1) copies all of self, some hundred bytes, to lend it from a mutating function.
+    let words = slot.encoded(seed: seed)
+    let missing = unsafe withUnsafeBytes(of: words) {
+      unsafe pgw_copy_checked(range.base + offset, $0.baseAddress!, GrowableFormat.Slot.byteCount)
+    }
+    if missing != 0 { throw lost(offset - GrowableFormat.headerSize, missing) }
     // Pairs with the acquiring load of readers: who sees the length sees the bytes.
     unsafe pgw_store_word(range.base + GrowableFormat.committedOffset, UInt64(length).littleEndian)
     if range.flag.isRaised { try checkFault(.append) }

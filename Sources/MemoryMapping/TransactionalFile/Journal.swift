@@ -335,10 +335,14 @@ internal struct ChunkWriter {
   }
 
   internal mutating func finish(header: [UInt8], padding: Int, _ path: FilePath) throws(MappingError) {
-    // Less than a sector, which fits behind a flush.
-    if unsafe buffer.count - used < padding { try unsafe flush(path) }
-    _ = unsafe buffer[used..<used + padding].initializeMemory(as: UInt8.self, repeating: 0)
-    unsafe used += padding
+    var left = padding
+    while left > 0 {
+      if unsafe used == buffer.count { try unsafe flush(path) }
+      let step = unsafe min(left, buffer.count - used)
+      _ = unsafe buffer[used..<used + step].initializeMemory(as: UInt8.self, repeating: 0)
+      unsafe used += step
+      left -= step
+    }
     if unsafe written == 0 {
       unsafe buffer.copyBytes(from: header)
       return try unsafe flush(path)
