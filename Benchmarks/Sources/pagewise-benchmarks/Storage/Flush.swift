@@ -85,11 +85,14 @@ func benchmarkFlush(_ harness: Harness, _ place: borrowing StoragePlace) throws 
               if took == 0 { isThere = false }
               if round > 0 { theirs.append(took) }
             }
-          }
-          // What was only begun must not go into the next time.
-          if call.way == BASE_FLUSH_QUEUE {
-            try file.flush(.data)
-            _ = base_flush(plain, Int32(BASE_FLUSH_FDATASYNC.rawValue))
+            // What was only begun would be in the way of the other side: done, and the pages made dirty again.
+            if call.way == BASE_FLUSH_QUEUE {
+              try file.flush(.data)
+              _ = base_flush(plain, Int32(BASE_FLUSH_FDATASYNC.rawValue))
+              _ = base_committer_store(plain, changes)
+              try file.withMutableBytes { bytes in bytes.withUnsafeMutableBytes { base_store($0.baseAddress, changes) }
+              }
+            }
           }
         }
       }
