@@ -176,6 +176,21 @@ struct Sample: FixedLayout, Equatable {
     #expect(try Self.stored(path, [3 of UInt64].self).count == 11)
   }
 
+  @Test(arguments: modes) func `a second writer is refused, also after the array has grown, until the first ends`(
+    _ mode: MappedArrayMode
+  ) throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.appending("a.npy")
+    var array = try MappedArray<Int32>(path, creating: .ifMissing(shape: [1]), mode: mode)
+    for round in 0..<3 {
+      #expect { _ = try MappedArray<Int32>(path, mode: mode) } throws: { ($0 as? MappingError)?.code == .busy }
+      try array.resize(to: 10_000 << round)
+      try array.commit()
+    }
+    try array.close()
+    _ = try MappedArray<Int32>(path, mode: mode)
+  }
+
   @Test func `what does not fit is refused with the reason`() throws {
     let folder = try TemporaryDirectory()
     func file(_ text: String, data: Int = 64, total: Int = 128) throws -> FilePath {

@@ -26,6 +26,7 @@ public import SystemPackage
 @safe
 public struct GrowableMappedFile: ~Copyable, Sendable {
   internal let range: MappedRange
+  private let lock: WriterLock
   public let path: FilePath
   /// How it was opened.
   public let options: Options
@@ -86,7 +87,7 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
     guard file.kind == .regular else {
       throw MappingError(file.kind == .directory ? .isDirectory : .unsupportedFileType, operation: .open, path: path)
     }
-    guard pgw_storage_lock(file.descriptor) == 0 else { throw .last(.lockFile, path: path) }
+    let lock = try WriterLock(file.descriptor, path: path)
     let header = try Self.readHeader(file.descriptor, stride: options.stride, path: path)
     guard options.stride == 0 || header.stride == options.stride else {
       throw MappingError(
@@ -104,6 +105,7 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
     unsafe pgw_store_word(range.base + GrowableFormat.committedOffset, UInt64(content.committed).littleEndian)
     if range.flag.isRaised { throw MappingError(.faulted, operation: .open, path: path, offset: 0) }
     self.range = range
+    self.lock = lock
     self.path = path
     self.options = options
     stride = header.stride
@@ -191,10 +193,9 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
     var wanted = most
     while true {
       if let base = unsafe pgw_storage_map(nil, wanted, 3, CInt(PGW_MAP_SHARED), file.descriptor, 0) {
-        var range = unsafe try MappedRange(
+        let range = unsafe try MappedRange(
           adopting: base, length: wanted, descriptor: file.take(), fileOffset: 0, protection: 3, fillByte: 0, path: path
         )
-        range.holdsLock = true
         if let slot = unsafe range.slot { unsafe pgw_guard_set_length(slot, size) }
         return range
       }

@@ -60,7 +60,7 @@ extension ArrayFile {
       writing: path, creating: request.creation, permissions: request.permissions, followsSymbolicLinks: true)
     _ = try MappedFile.mappableSize(of: opened, path: path)
     guard opened.kind == .regular else { throw MappingError(.unsupportedFileType, operation: .open, path: path) }
-    guard pgw_storage_lock(opened.descriptor) == 0 else { throw .last(.lockFile, path: path) }
+    let lock = try WriterLock(opened.descriptor, path: path)
     try settleJournal(path.resolvingLinks(.open))
     // Now that no other writer is there: the size.
     var file = try OpenedFile(owning: opened.take(), path: path)
@@ -78,10 +78,11 @@ extension ArrayFile {
     let (header, fixedReason) = try readHeader(request, size: size) { offset, count throws(MappingError) in
       try read(descriptor, offset, count, path)
     }
-    let map = try MutableMappedFile(file, offset: 0, length: nil, options: .init(), path: path)
+    var map = try MutableMappedFile(file, offset: 0, length: nil, options: .init(), path: path)
+    map.isLockedByOwner = true
     let count = map.count
     return ArrayFile(
-      inPlace: map, atomic: nil, header: header, fileCount: count, fixedReason: fixedReason, path: path)
+      inPlace: map, lock: lock, atomic: nil, header: header, fileCount: count, fixedReason: fixedReason, path: path)
   }
 
   /// Whether a file is new, or one whose making was cut off: then nothing but zeros stands where the header begins, and it is not
@@ -152,7 +153,7 @@ extension ArrayFile {
       try read(file, offset, min(wanted, count - offset))
     }
     return ArrayFile(
-      inPlace: nil, atomic: file, header: header, fileCount: count, fixedReason: fixedReason, path: path)
+      inPlace: nil, lock: nil, atomic: file, header: header, fileCount: count, fixedReason: fixedReason, path: path)
   }
 
   /// Stores bytes of a header in an open transaction.

@@ -16,6 +16,8 @@ internal struct ArrayFile: ~Copyable, Sendable {
   // One of the two.
   internal var inPlace: MutableMappedFile?
   internal var atomic: TransactionalFile?
+  /// Of the mode in place; a transactional file has its own.
+  private let lock: WriterLock?
   /// As it lies in the file: what was committed.
   internal var committed: ArrayHeader
   /// Rows with those that are not committed.
@@ -38,13 +40,14 @@ internal struct ArrayFile: ~Copyable, Sendable {
   internal let path: FilePath
 
   internal init(
-    inPlace: consuming MutableMappedFile?, atomic: consuming TransactionalFile?, header: ArrayHeader, fileCount: Int,
+    inPlace: consuming MutableMappedFile?, lock: consuming WriterLock?, atomic: consuming TransactionalFile?, header: ArrayHeader, fileCount: Int,
     fixedReason: String?, path: FilePath
   ) {
     let rowCount = Self.product(header.header.shape.dropFirst())
     isInPlace = inPlace != nil
     self.inPlace = inPlace
     self.atomic = atomic
+    self.lock = lock
     committed = header
     rows = header.rows
     self.rowCount = rowCount

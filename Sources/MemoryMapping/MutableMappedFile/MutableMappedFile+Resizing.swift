@@ -31,7 +31,7 @@ extension MutableMappedFile {
       throw MappingError(.invalidRange, operation: .resize, path: path, length: Int64(newCount))
     }
     // Two who grow the file at once would set the smaller size last.
-    let isLocked = try OpenedFile.awaitLock(of: map.range.descriptor, .resize, path: path)
+    let isLocked = isLockedByOwner ? false : try OpenedFile.awaitLock(of: map.range.descriptor, .resize, path: path)
     defer { if isLocked { _ = pgw_storage_unlock(map.range.descriptor) } }
     var now = pgw_stat()
     guard unsafe pgw_storage_fstat(map.range.descriptor, &now) == 0 else { throw .last(.resize, path: path) }

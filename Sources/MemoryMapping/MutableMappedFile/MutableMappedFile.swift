@@ -36,6 +36,8 @@ public struct MutableMappedFile: ~Copyable, Sendable {
   @usableFromInline internal var map: MappedFile
   /// The errno of the first sync that failed; 0 while none has.
   internal let firstFailure: Atomic<CInt>
+  /// Whoever uses this mapping has the file's lock already, by the same open file: a second taking would end in giving it back.
+  internal var isLockedByOwner = false
 
   /// Whether the file is made when there is none.
   public enum Creation: Sendable, Hashable {

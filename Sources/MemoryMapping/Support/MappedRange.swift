@@ -21,8 +21,6 @@ internal struct MappedRange: ~Copyable, @unchecked Sendable {
   @usableFromInline internal let protection: CInt
   /// A lease belongs to the open file, which a caller's descriptor or a forked child may hold for longer than we do.
   @usableFromInline internal var holdsLease = false
-  /// Likewise the lock of a writer.
-  @usableFromInline internal var holdsLock = false
 
   /// Takes over a mapping that has been made. On failure the mapping and the descriptor are gone.
   internal init(
@@ -71,7 +69,6 @@ internal struct MappedRange: ~Copyable, @unchecked Sendable {
     if let slot = unsafe slot { unsafe pgw_guard_remove(slot) }
     if length > 0 { unsafe pgw_unmap(base, length) }
     if holdsLease, descriptor >= 0 { _ = pgw_lease_release(descriptor) }
-    if holdsLock, descriptor >= 0 { pgw_storage_unlock(descriptor) }
     if descriptor >= 0 { _ = pgw_close(descriptor) }
   }
 
@@ -81,7 +78,6 @@ internal struct MappedRange: ~Copyable, @unchecked Sendable {
     var failure: Errno? = nil
     if length > 0, unsafe pgw_unmap(base, length) != 0 { failure = .current }
     if holdsLease, descriptor >= 0 { _ = pgw_lease_release(descriptor) }
-    if holdsLock, descriptor >= 0 { pgw_storage_unlock(descriptor) }
     if descriptor >= 0, pgw_close(descriptor) != 0, failure == nil { failure = .current }
     discard self
     return failure

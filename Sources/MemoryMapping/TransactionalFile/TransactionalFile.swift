@@ -41,6 +41,7 @@ public struct TransactionalFile: ~Copyable, Sendable {
   internal var applied: MappedFile
   internal var journal: Journal
   internal let descriptor: OwnedDescriptor
+  private let lock: WriterLock
   /// Where the file lies, without symbolic links.
   public let path: FilePath
   /// How it was opened.
@@ -136,7 +137,7 @@ public struct TransactionalFile: ~Copyable, Sendable {
       writing: path, creating: creation, permissions: permissions, followsSymbolicLinks: true)
     let resolved = try path.resolvingLinks(.open)
     try Self.check(file, path: resolved)
-    guard pgw_storage_lock(file.descriptor) == 0 else { throw .last(.lockFile, path: resolved) }
+    let lock = try WriterLock(file.descriptor, path: resolved)
     // Now that nobody else writes: the size, and the proof that the name still means this file.
     var now = pgw_stat()
     var named = pgw_stat()
@@ -160,7 +161,8 @@ public struct TransactionalFile: ~Copyable, Sendable {
     self.recovery = recovery
     self.view = view
     self.applied = applied
-    descriptor = OwnedDescriptor(number: file.take(), holdsLock: true)
+    descriptor = OwnedDescriptor(number: file.take())
+    self.lock = lock
     generation = journal.slot.generation
     durableGeneration = generation
     appliedGeneration = generation
