@@ -40,7 +40,8 @@ internal struct ArrayFile: ~Copyable, Sendable {
   internal let path: FilePath
 
   internal init(
-    inPlace: consuming MutableMappedFile?, lock: consuming WriterLock?, atomic: consuming TransactionalFile?, header: ArrayHeader, fileCount: Int,
+    inPlace: consuming MutableMappedFile?, lock: consuming WriterLock?, atomic: consuming TransactionalFile?,
+    header: ArrayHeader, fileCount: Int,
     fixedReason: String?, path: FilePath
   ) {
     let rowCount = Self.product(header.header.shape.dropFirst())
