@@ -270,6 +270,63 @@ import _TestSupport
     #expect(try Self.content(path).allSatisfy { $0 == 3 })
   }
 
+  @Test(arguments: [TransactionalFile.Options.Application.atCommit, .atCheckpoint])
+  func `a commit writes what it changed, not what earlier ones did that are not in the file yet`(
+    _ application: TransactionalFile.Options.Application
+  ) throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.appending("data")
+    var options = TransactionalFile.Options()
+    options.application = application
+    var file = try TransactionalFile(path, creating: .ifMissing(size: 1 << 20), options: options)
+    var expected = [UInt8](repeating: 0, count: 1 << 20)
+    for round in 1...50 {
+      try file.begin()
+      try file.store(UInt8(round), at: round * 5000)
+      expected[round * 5000] = UInt8(round)
+      let generation = try file.commit(application == .atCommit ? .withNext : .durable)
+      #expect(generation == UInt64(round))
+      // One sector each.
+      #expect(file.journalSize == 4096 + round * 512)
+      try file.begin()
+      #expect(try file.commit(.withNext) == UInt64(round), "nothing had changed")
+    }
+    try file.begin()
+    #expect(try file.commit() == 50)
+    #expect(file.durableGeneration == 50)
+    #expect(try Self.bytes(file) == expected)
+    try file.close()
+    #expect(try Self.content(path) == expected)
+  }
+
+  @Test func `many commits of many pages stay right when private pages are dropped`() throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.appending("data")
+    let size = 3000 * SystemPage.size
+    var file = try TransactionalFile(path, creating: .ifMissing(size: Int64(size)))
+    var expected = [UInt8](repeating: 0, count: size)
+    var random = Random(seed: 2)
+    for round in 1...40 {
+      let pages = round % 4 == 0 ? 900 : 20
+      try file.begin()
+      for _ in 0..<pages {
+        let at = random.below(size - 8)
+        let word = random.next()
+        try file.store(word, at: at)
+        withUnsafeBytes(of: word) { expected.replaceSubrange(at..<at + 8, with: $0) }
+      }
+      if round % 7 == 0 {
+        try file.rollback()
+        expected = try Self.bytes(file)
+      } else {
+        try file.commit(round % 5 == 0 ? .withNext : .durable)
+      }
+    }
+    try file.sync()
+    #expect(try Self.bytes(file) == expected)
+    #expect(try Self.content(path) == expected)
+  }
+
   @Test func `a file that is cut under the writer is an error, not a death, and nothing of it is committed`() throws {
     let folder = try TemporaryDirectory()
     let path = folder.appending("data")

@@ -7,7 +7,7 @@ extension TransactionalFile {
   /// Makes every change since ``begin()`` permanent, all or none of them.
   ///
   /// - Parameter durability: `.durable` returns once they are on disk.
-  /// - Returns: the commit's generation; the present one when nothing differs from what readers of the file see.
+  /// - Returns: the commit's generation; the present one when nothing had changed.
   /// - Throws: ``MappingError``. `noSpace`, `limitExceeded`, `memoryExhausted`: nothing has happened, the transaction is still
   ///   open. `truncated`, `faulted`: the file was cut under us; roll back or close. A failed sync, and `syncFailed` from then on: final.
   /// - Complexity: a scan of the page table (25 ns a page), a comparison and a checksum of each changed page, one write and one
@@ -18,13 +18,17 @@ extension TransactionalFile {
     // What could not be brought into the file last time comes first: readers must not see commits out of order.
     if durability == .durable, applicationError != nil { try applyPending() }
     let runs = try changes()
-    if !runs.isEmpty || count != committedCount {
+    let isNew = !runs.isEmpty || count != committedCount
+    if isNew {
       try append(runs)
       committedCount = count
     }
     isInTransaction = false
+    let isApplied = durability == .durable && options.application == .atCommit
+    // What will not be in the file when the next commit looks for its changes.
+    if !isApplied { unsafe overlay.keep(runs, of: UnsafeRawPointer(view.base)) }
     guard durability == .durable, durableGeneration < generation else { return generation }
-    let applicable = pending.count == 1 ? runs : nil
+    let applicable = isNew && pending.count == 1 ? runs : nil
     try makeDurable()
     guard options.application == .atCommit else {
       settle { me throws(MappingError) in try me.checkpointIfFull() }
@@ -33,9 +37,24 @@ extension TransactionalFile {
     // The commit is safe: what fails from here on is told by the next call.
     settle { me throws(MappingError) in
       if let runs = applicable { try me.apply(runs) } else { try me.applyPending() }
+      me.boundPrivatePages(runs)
       try me.checkpointIfFull()
     }
     return generation
+  }
+
+  /// Private pages that equal the file are kept, as they will likely change again, but each is compared by each commit: they are
+  /// dropped once most of them did not change.
+  private mutating func boundPrivatePages(_ runs: [pgw_byte_run]) {
+    var changed = 0
+    var last = -1
+    for run in runs {
+      let first = Int(run.offset) / SystemPage.size
+      let end = Int(run.offset + run.length - 1) / SystemPage.size
+      changed += end - max(first, last + 1) + 1
+      last = end
+    }
+    if privatePages > 4 * changed + 256 { view.discardChanges(keeping: count) }
   }
 
   /// Makes every commit durable that was made with ``CommitDurability/withNext``, by one sync.
@@ -72,10 +91,12 @@ extension TransactionalFile {
 
   // ---------------------------------------------------------------------------------------------- the parts
 
-  /// Every byte of the view that is not as in the file.
+  /// Every byte of the view that is not as it was committed.
   private mutating func changes() throws(MappingError) -> [pgw_byte_run] {
     var runs: [pgw_byte_run] = []
+    privatePages = 0
     for pages in view.changedPages() {
+      privatePages += pages.count / SystemPage.size
       // What lies behind the file is compared with zeros.
       let border = min(max(view.fileBytes, pages.lowerBound), pages.upperBound)
       collect(&runs, from: pages.lowerBound, to: min(border, count), isInFile: true)
@@ -90,8 +111,24 @@ extension TransactionalFile {
 
   private borrowing func collect(_ runs: inout [pgw_byte_run], from lower: Int, to upper: Int, isInFile: Bool) {
     guard lower < upper else { return }
+    guard overlay.isEmpty else {
+      var at = lower
+      while at < upper {
+        let end = min(at + SystemPage.size, upper)
+        let file = unsafe isInFile ? UnsafeRawPointer(applied.viewStart + at) : nil
+        unsafe overlay.withPage(at: at, else: file) { unsafe compare(&runs, from: at, to: end, with: $0) }
+        at = end
+      }
+      return
+    }
+    unsafe compare(&runs, from: lower, to: upper, with: isInFile ? UnsafeRawPointer(applied.viewStart + lower) : nil)
+  }
+
+  /// - Parameter before: what is committed from `lower` on; nil for zeros.
+  private borrowing func compare(
+    _ runs: inout [pgw_byte_run], from lower: Int, to upper: Int, with before: UnsafeRawPointer?
+  ) {
     let now = unsafe UnsafeRawPointer(view.base + lower)
-    let before = unsafe isInFile ? UnsafeRawPointer(applied.viewStart + lower) : nil
     var next = 0
     while next < upper - lower {
       unsafe withUnsafeTemporaryAllocation(of: pgw_byte_run.self, capacity: 256) { found in
@@ -203,6 +240,7 @@ extension TransactionalFile {
     try journal.publish(generation: generation, isApplying: false)
     appliedGeneration = generation
     pending.removeAll(keepingCapacity: true)
+    overlay.removeAll()
     applicationError = nil
   }
 

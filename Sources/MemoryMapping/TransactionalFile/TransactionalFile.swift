@@ -61,6 +61,10 @@ public struct TransactionalFile: ~Copyable, Sendable {
   public let recovery: Recovery
   /// Commits that are not in the file yet, oldest first.
   internal var pending: [Journal.Record] = []
+  /// What they changed.
+  internal var overlay = PageOverlay()
+  /// Pages of the view that are copies of this process's own, as the last commit found them.
+  internal var privatePages = 0
   /// The first failed sync; final.
   internal var failure: MappingError?
 
