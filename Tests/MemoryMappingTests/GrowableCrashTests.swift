@@ -23,6 +23,7 @@ import _TestSupport
   /// Marks: number of the record * 2 when it is appended, * 2 + 1 when it is flushed.
   static func record(
     in folder: FilePath, records: Int, flushEvery: Int, seed: UInt64, isNew: Bool = false,
+    reopensAt: Set<Int> = [],
     answering answer: @escaping (CallWatch.Call) -> CallWatch.Answer = { _ in .perform }
   ) throws -> CrashLog {
     let path = folder.appending("log")
@@ -38,14 +39,23 @@ import _TestSupport
     // Declared first, as the log looks at its memory until the end of the recording.
     try log.record(answering: answer) {
       var file = try GrowableMappedFile(path, options: options)
-      let base = file.wholeFile.baseAddress!
-      log.mapped = {
+      var base = file.wholeFile.baseAddress!
+      let look = {
         let size = (try? GrowableMappedFileTests.size(path)) ?? 0
         return [(name: "log", bytes: UnsafeRawBufferPointer(start: base, count: size))]
       }
+      log.mapped = look
       let first = isNew ? 0 : 3
       log.mark(first * 2 + 1)
       for number in UInt64(first + 1)...UInt64(first + records) {
+        if reopensAt.contains(Int(number)) {
+          // Ends without a close; the next one may find more than is on disk.
+          log.mapped = nil
+          _ = consume file
+          file = try GrowableMappedFile(path, options: options)
+          base = file.wholeFile.baseAddress!
+          log.mapped = look
+        }
         try file.append(StorageModel.Records.record(number).span.bytes)
         log.mark(Int(number) * 2)
         if Int(number) % flushEvery == 0 {
@@ -56,6 +66,8 @@ import _TestSupport
       // Ends without a close: what is left is what a writer leaves that is gone with the power.
       log.mark(0)
       log.mapped = nil
+      // Not gone before: the log has looked at its memory.
+      #expect(file.isPoisoned == false)
     }
     return log
   }
@@ -113,6 +125,49 @@ import _TestSupport
       if !complaints.isEmpty { break }
     }
     print("crash states of a GrowableMappedFile, a flush every \(flushEvery): \(total), all whole")
+  }
+
+  @Test func `a writer that is killed, even in a flush, leaves the next one nothing that a power cut could take back`()
+    throws
+  {
+    var total = 0
+    for seed in 1...(Self.isLong ? 8 : 2) as ClosedRange<UInt64> {
+      let folder = try TemporaryDirectory(in: TransactionalCrashTests.shm())
+      // The third flush never reaches the disk: its writer is gone before the sync.
+      var syncs = 0
+      let log = try Self.record(
+        in: folder.path, records: 9, flushEvery: 3, seed: seed, reopensAt: [7, 10]
+      ) { call in
+        guard call.kind == .syncData else { return .perform }
+        syncs += 1
+        return .perform
+      }
+      // Marks of flushes whose sync is taken away go, too: as if the kill had come between the slot and the sync.
+      var taken = 0
+      log.rearrange { events in
+        var index = 0
+        while index < events.count {
+          if case .mark(let number) = events[index], number % 2 == 1, number / 2 == 6 {
+            // The last sync before this mark.
+            var at = index
+            while at > 0 {
+              at -= 1
+              if case .sync = events[at] { break }
+            }
+            events.remove(at: index)
+            events.remove(at: at)
+            taken += 1
+            index -= 1
+          }
+          index += 1
+        }
+      }
+      #expect(taken == 1 && syncs > 2)
+      var complaints: [String] = []
+      total += try Self.check(log, in: folder.path, random: Self.isLong ? 24 : 8, seed: seed, complaints: &complaints)
+      #expect(complaints.isEmpty, "\(complaints.count) of \(total) states, first: \(complaints.first ?? "")")
+    }
+    print("crash states of a GrowableMappedFile, killed and opened again: \(total), all whole")
   }
 
   @Test func `a file that is being made is there whole, or not at all`() throws {

@@ -31,6 +31,8 @@ import _TestSupport
     /// Every how-manieth commit is durable; the others wait for the next.
     var durableEvery = 1
     var isNew = false
+    /// The writer ends without a close in the middle, and another one goes on: what it finds may be in the page cache alone.
+    var reopens = false
     var testDescription: String { name }
   }
 
@@ -40,6 +42,8 @@ import _TestSupport
     Scenario(name: "group commit", commits: 8, durableEvery: 3),
     Scenario(name: "deferred application", growth: 500, application: .atCheckpoint, journalLimit: 12_000),
     Scenario(name: "a journal that fills", commits: 8, journalLimit: 9_000),
+    Scenario(name: "a writer that is killed, and the next", commits: 6, growth: 200, durableEvery: 2, reopens: true),
+    Scenario(name: "killed where the journal fills", commits: 8, journalLimit: 9_000, reopens: true),
     Scenario(name: "a new file", commits: 3, growth: 100, isNew: true),
   ]
 
@@ -76,13 +80,19 @@ import _TestSupport
       log.mark(1)
       var content = states[0]
       for number in 1...scenario.commits {
+        if scenario.reopens, number == scenario.commits / 2 + 1 {
+          // The other half of what ends a writer: a checkpoint that was cut off before its last sync.
+          _ = consume file
+          file = try TransactionalFile(path, options: options)
+        }
         content += [UInt8](repeating: 0, count: scenario.growth)
         var changes: [(Int, [UInt8])] = []
         for _ in 0..<1 + random.below(6) {
           let length = random.below(4) == 0 ? 1 + random.below(2000) : 1 + random.below(9)
           let start = random.below(max(1, content.count - length))
           // No zeros: growth that is not there must not look like bytes that are.
-          let bytes = (0..<length).map { _ in UInt8(1 + random.below(250)) }
+          // And few values, so that a byte often gets back what it had.
+          let bytes = (0..<length).map { _ in UInt8(1 + random.below(2)) }
           changes.append((start, bytes))
           content.replaceSubrange(start..<start + length, with: bytes)
         }
@@ -133,12 +143,10 @@ import _TestSupport
           } else {
             let file = try TransactionalFile(path, options: options)
             let content = try TransactionalFileTests.bytes(file)
-            let found = recording.states.lastIndex(of: content)
-            if let found {
-              if found < acknowledged {
-                complaint = "commit \(acknowledged) was acknowledged, and the state is that of \(found)"
-              }
-              if found > begun { complaint = "the state is that of \(found), and only \(begun) had begun" }
+            // Two states can be the same.
+            if recording.states[acknowledged...max(acknowledged, begun)].contains(content) {
+            } else if let found = recording.states.lastIndex(of: content) {
+              complaint = "the state is that of \(found); \(acknowledged) was acknowledged, \(begun) begun"
             } else if isNew, !state.marks.contains(1), content.allSatisfy({ $0 == 0 }) {
               // A file that was being made may have any size yet.
             } else {

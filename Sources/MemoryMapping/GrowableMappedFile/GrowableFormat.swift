@@ -62,7 +62,9 @@ internal enum GrowableFormat {
         UInt32(littleEndian: bytes.load(at: at + 28)) == Journal.checksum(bytes[at..<at + 28], seed),
         let base = Int(exactly: UInt64(littleEndian: bytes.load(at: at + 8))),
         let length = Int(exactly: UInt64(littleEndian: bytes.load(at: at + 16))), base <= length,
-        length <= Int.max - GrowableFormat.headerSize
+        length <= Int.max - GrowableFormat.headerSize,
+        // No number of appends reaches it; more is damage.
+        UInt64(littleEndian: bytes.load(at: at)) < 1 << 62
       else { return nil }
       self.init(
         sequence: UInt64(littleEndian: bytes.load(at: at)), base: base, length: length,
@@ -145,6 +147,8 @@ internal struct GrowableContent: Sendable, Hashable {
   internal var checksum: UInt32
   /// The highest sequence in use.
   internal var sequence: UInt64
+  /// The length that the older durable slot tells: all up to there is on disk, whatever became of the last sync.
+  internal var settled: Int
   /// Which durable slot tells `durable`: the other one is written next.
   internal var durableSlot: Int
 
@@ -177,6 +181,7 @@ internal struct GrowableContent: Sendable, Hashable {
         detail: .note("\(base) bytes had been flushed, and only \(found) have their checksum"))
     }
     durableSlot = header.durable.firstIndex { $0?.length == found && $0?.sequence == trueSequence } ?? 0
+    settled = min(found, header.durable.compactMap { $0?.length }.min() ?? 0)
     durable = found
     durableBase = base
     committed = found

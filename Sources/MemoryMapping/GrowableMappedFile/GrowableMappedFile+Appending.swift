@@ -165,7 +165,7 @@ extension GrowableMappedFile {
         .addressSpaceExhausted, operation: .append, path: path, offset: Int64(count), length: Int64(size),
         detail: .limit(Int64(maximumCount)))
     }
-    if preparedSinceFlush { chunk = min(chunk * 2, options.chunk.upperBound) }
+    if preparedSinceFlush { chunk = min(chunk * 2, options.chunk.upperBound, 1 << 40) }
     var wanted = min(max(needed, prepared + chunk), maximumCount)
     // Up to the end of a page, so that the next one begins with whole folios.
     wanted = min(PageMath().up(wanted) ?? wanted, maximumCount)

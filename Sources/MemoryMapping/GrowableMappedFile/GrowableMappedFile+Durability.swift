@@ -38,7 +38,7 @@ extension GrowableMappedFile {
     try checkFault(.flush)
     guard count > durableCount else { return }
     // Few bytes a flush: smaller folios, so that the next one writes less beside them.
-    if count - durableCount < chunk / 4 { chunk = max(options.chunk.lowerBound, chunk / 2) }
+    if count - durableCount < chunk / 4 { chunk = max(min(options.chunk.lowerBound, chunk), chunk / 2) }
     preparedSinceFlush = false
     durableCount = count
     checksum = seed

@@ -88,14 +88,20 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
       throw MappingError(file.kind == .directory ? .isDirectory : .unsupportedFileType, operation: .open, path: path)
     }
     let lock = try WriterLock(file.descriptor, path: path)
+    var now = pgw_stat()
+    var named = pgw_stat()
+    guard unsafe pgw_fstat(file.descriptor, &now) == 0 else { throw .last(.stat, path: path) }
+    guard unsafe path.withPlatformString({ unsafe pgw_stat_path($0, true, &named) }) == 0, named.inode == now.inode,
+      named.device == now.device
+    else { throw MappingError(.changed, operation: .open, path: path, detail: .note("it was replaced meanwhile")) }
     let header = try Self.readHeader(file.descriptor, stride: options.stride, path: path)
     guard options.stride == 0 || header.stride == options.stride else {
       throw MappingError(
         .invalidLayout, operation: .open, path: path, detail: .note("its records have \(header.stride) bytes"))
     }
-    var now = pgw_stat()
     guard unsafe pgw_fstat(file.descriptor, &now) == 0 else { throw .last(.stat, path: path) }
     let content = try GrowableContent(header, descriptor: file.descriptor, size: now.size, path: path, .open)
+    try Self.settle(file.descriptor, content, path: path)
     // What an append had begun, or the zeros ahead of it.
     let end = Int64(GrowableFormat.headerSize + content.committed)
     if now.size > end, pgw_storage_truncate(file.descriptor, end) != 0 { throw .last(.resize, path: path, offset: end) }
@@ -116,7 +122,36 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
     sequence = content.sequence
     durableSlot = 1 - content.durableSlot
     prepared = content.committed
-    chunk = options.chunk.lowerBound
+    chunk = min(options.chunk.lowerBound, options.maximumSize, 1 << 40)
+  }
+
+  /// Makes what was found durable before anything is built on it. It may be in the page cache alone: left by a writer that was killed
+  /// before its sync ended, or, after a sync that failed, never to be written again by itself. So what came after the older of the two
+  /// flushes is written once more.
+  private static func settle(
+    _ descriptor: CInt, _ content: GrowableContent, path: FilePath
+  ) throws(MappingError) {
+    // The name, too, if its maker was killed before its folder was synced.
+    try path.syncFolder(.open)
+    guard content.committed > 0 else { return }
+    var at = content.settled
+    var bytes = [UInt8](repeating: 0, count: min(1 << 20, max(512, content.committed - at)))
+    func copy(_ offset: Int64, _ count: Int) throws(MappingError) {
+      let done = unsafe bytes.withUnsafeMutableBytes { buffer in
+        unsafe pgw_storage_read(descriptor, buffer.baseAddress!, count, offset) == count
+          && pgw_storage_write(descriptor, buffer.baseAddress!, count, offset) == 0
+      }
+      if !done { throw .last(.open, path: path, offset: offset, length: Int64(count)) }
+    }
+    while at < content.committed {
+      let step = min(bytes.count, content.committed - at)
+      try copy(Int64(GrowableFormat.headerSize + at), step)
+      at += step
+    }
+    for slot in GrowableFormat.durableSlots + GrowableFormat.commitSlots {
+      try copy(Int64(slot), GrowableFormat.Slot.byteCount)
+    }
+    guard pgw_storage_sync(descriptor, PGW_SYNC_DATA) == 0 else { throw .last(.open, path: path) }
   }
 
   private static func check(_ options: Options, _ path: FilePath) throws(MappingError) {

@@ -73,13 +73,27 @@ public struct GrowableMappedReader: ~Copyable, Sendable {
     self.path = path
     stride = header.stride
     trusted = content?.committed
+    seenWord = word
     count = now
   }
 
   /// The length that the checksums prove, while no writer has been seen.
   private var trusted: Int?
+  /// The committed length as it stood in the file then.
+  private var seenWord: UInt64
 
-  /// Looks how much is committed now. One acquiring load.
+  private borrowing func prove() throws(MappingError) -> Int {
+    var bytes = [UInt8](repeating: 0, count: GrowableFormat.headerSize)
+    let got = unsafe bytes.withUnsafeMutableBytes {
+      unsafe pgw_storage_read(range.descriptor, $0.baseAddress!, $0.count, 0)
+    }
+    var now = pgw_stat()
+    guard got >= 0, unsafe pgw_fstat(range.descriptor, &now) == 0 else { throw .last(.read, path: path) }
+    let header = try GrowableFormat.Header(Array(bytes[..<got]), path: path, .read)
+    return try GrowableContent(header, descriptor: range.descriptor, size: now.size, path: path, .read).committed
+  }
+
+  /// Looks how much is committed now. One acquiring load, but where a writer has come or gone since the last time.
   ///
   /// - Returns: committed bytes; never fewer than before.
   /// - Throws: ``MappingError`` when the header's page was lost; `addressSpaceExhausted` when the file has outgrown the reservation.
@@ -90,8 +104,14 @@ public struct GrowableMappedReader: ~Copyable, Sendable {
     try checkFault()
     var now = Int(clamping: word)
     if let proved = trusted {
-      // A writer that has come since has set the word anew.
-      if pgw_storage_is_locked(range.descriptor) == 1 { trusted = nil } else { now = proved }
+      now = proved
+      // A writer has come since. While it is there its word counts; if it has gone, what it left is proved anew.
+      if word != seenWord {
+        let isLocked = pgw_storage_is_locked(range.descriptor) == 1
+        now = isLocked ? Int(clamping: word) : try prove()
+        trusted = isLocked ? nil : now
+        seenWord = word
+      }
     }
     guard now > count else { return count }
     guard now <= range.length - GrowableFormat.headerSize else {

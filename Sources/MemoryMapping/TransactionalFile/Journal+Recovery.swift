@@ -54,7 +54,7 @@ extension Journal {
       size: Int64(littleEndian: bytes.load(at: start + 32)),
       runCount: Int(UInt32(littleEndian: bytes.load(at: start + 48))),
       bodyChecksum: UInt32(littleEndian: bytes.load(at: start + 52)))
-    guard generation == nil || record.generation == generation, record.size >= 0,
+    guard generation == nil || record.generation == generation, record.size >= 0, record.runCount <= Self.runLimit,
       record.length >= Int64(Self.recordHeaderSize + 16 * record.runCount),
       record.length % Int64(Self.recordAlignment) == 0, record.length <= capacity - offset
     else { return nil }
@@ -148,7 +148,7 @@ extension Journal {
     }
   }
 
-  private borrowing func read(_ bytes: inout [UInt8], at offset: Int64) throws(MappingError) {
+  internal borrowing func read(_ bytes: inout [UInt8], at offset: Int64) throws(MappingError) {
     guard !bytes.isEmpty else { return }
     let count = bytes.count
     let got = unsafe bytes.withUnsafeMutableBytes {

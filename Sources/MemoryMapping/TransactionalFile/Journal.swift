@@ -59,6 +59,10 @@ internal struct Journal: ~Copyable, @unchecked Sendable {
   internal static let recordAlignment = 512
   internal static let recordHeaderSize = 64
   internal static let version: UInt32 = 1
+  /// No epoch and no generation reaches this; a larger one in a file is damage.
+  internal static let numberLimit: UInt64 = 1 << 60
+  /// Runs of one record. A commit with more joins them; whoever reads one needs 16 bytes for each.
+  internal static let runLimit = 1 << 22
   internal static let slotOffsets: [Int64] = [512, 1024]
   internal static let stateOffset: Int64 = 2048
 
@@ -123,7 +127,7 @@ internal struct Journal: ~Copyable, @unchecked Sendable {
     var total = Self.recordHeaderSize + 16 * runs.count
     for run in runs { total += Int(run.length) }
     let length = (total + Self.recordAlignment - 1) / Self.recordAlignment * Self.recordAlignment
-    guard runs.count <= Int(UInt32.max) else {
+    guard runs.count <= Self.runLimit else {
       throw MappingError(.limitExceeded, operation: .commit, path: path, detail: .note("\(runs.count) changed parts"))
     }
     try reserve(upTo: end + Int64(length))
@@ -155,10 +159,19 @@ internal struct Journal: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// Begins a new epoch: what the records say is durable in the file itself.
-  internal mutating func beginEpoch(generation: UInt64, size: Int64) throws(MappingError) {
+  /// Writes the slot of a new epoch. It counts once it is durable, see ``beginEpoch(_:)``.
+  internal borrowing func writeNextSlot(generation: UInt64, size: Int64) throws(MappingError) -> Slot {
     let next = Slot(epoch: slot.epoch + 1, generation: generation, size: size)
     try write(next.encoded(seed: seed), at: Self.slotOffsets[Int(next.epoch % 2)], .checkpoint)
+    return next
+  }
+
+  internal mutating func beginEpoch(generation: UInt64, size: Int64) throws(MappingError) {
+    try beginEpoch(writeNextSlot(generation: generation, size: size))
+  }
+
+  /// Begins a new epoch, whose slot was written: what the records say is durable in the file itself.
+  internal mutating func beginEpoch(_ next: Slot) throws(MappingError) {
     guard pgw_storage_sync(descriptor.number, PGW_SYNC_DATA) == 0 else { throw .last(.checkpoint, path: path) }
     slot = next
     end = Int64(Self.headerSize)
@@ -166,11 +179,11 @@ internal struct Journal: ~Copyable, @unchecked Sendable {
 
   /// Tells readers which generation the file shows.
   internal borrowing func publish(generation: UInt64, isApplying: Bool) throws(MappingError) {
-    let word = (generation << 1 | (isApplying ? 1 : 0)).littleEndian
-    var bytes = [UInt8](repeating: 0, count: 16)
-    bytes.store(word, at: 0)
-    bytes.store(word, at: 8)
+    var bytes = [UInt8](repeating: 0, count: 8)
+    bytes.store((generation << 1 | (isApplying ? 1 : 0)).littleEndian, at: 0)
+    // Two calls, so that the order does not hang on how one of them copies.
     try write(bytes, at: Self.stateOffset, .commit)
+    try write(bytes, at: Self.stateOffset + 8, .commit)
   }
 
   /// Makes the file long enough with zeros that are written, not holes: overwriting them later changes no metadata, so that the
@@ -195,7 +208,7 @@ internal struct Journal: ~Copyable, @unchecked Sendable {
     capacity = at
   }
 
-  private borrowing func write(
+  internal borrowing func write(
     _ bytes: [UInt8], at offset: Int64, _ operation: MappingError.Operation
   ) throws(MappingError) {
     let result = unsafe bytes.withUnsafeBytes {
@@ -232,7 +245,7 @@ extension Journal.Slot {
     epoch = UInt64(littleEndian: bytes.load(at: at))
     generation = UInt64(littleEndian: bytes.load(at: at + 8))
     size = Int64(littleEndian: bytes.load(at: at + 16))
-    guard epoch > 0, size >= 0 else { return nil }
+    guard epoch > 0, epoch < Journal.numberLimit, generation < Journal.numberLimit, size >= 0 else { return nil }
   }
 }
 

@@ -40,6 +40,8 @@ extension TransactionalFile {
       me.boundPrivatePages(runs)
       try me.checkpointIfFull()
     }
+    // It waits in the journal: the next commit compares with it, not with the file.
+    if !pending.isEmpty { unsafe overlay.keep(runs, of: UnsafeRawPointer(view.base)) }
     return generation
   }
 
@@ -79,8 +81,10 @@ extension TransactionalFile {
     guard journal.end > Int64(Journal.headerSize) else { return }
     try final { me throws(MappingError) in
       guard pgw_storage_sync(me.descriptor.number, PGW_SYNC_DATA) == 0 else { throw .last(.checkpoint, path: me.path) }
-      try me.journal.beginEpoch(generation: me.generation, size: Int64(me.committedCount))
     }
+    // A full disk here (on file systems that copy on write) is no failed sync: nothing has changed, and it can be tried again.
+    let next = try journal.writeNextSlot(generation: generation, size: Int64(committedCount))
+    try final { me throws(MappingError) in try me.journal.beginEpoch(next) }
     // Private pages that equal the file are kept, as they will likely change again; not without bound.
     if !isInTransaction { view.discardChanges(keeping: count) }
   }
@@ -97,13 +101,26 @@ extension TransactionalFile {
     privatePages = 0
     for pages in view.changedPages() {
       privatePages += pages.count / SystemPage.size
-      // What lies behind the file is compared with zeros.
-      let border = min(max(view.fileBytes, pages.lowerBound), pages.upperBound)
+      // What lies behind the file is compared with zeros. The file, not the view of it, which takes over growth later.
+      let border = min(max(applied.range.length, pages.lowerBound), pages.upperBound)
       collect(&runs, from: pages.lowerBound, to: min(border, count), isInFile: true)
       collect(&runs, from: border, to: min(pages.upperBound, count), isInFile: false)
     }
     try requireSound(.commit)
-    return runs
+    return runs.count <= Journal.runLimit ? runs : Self.joined(runs)
+  }
+
+  /// Fewer, longer runs: those that lie in one page or next to each other become one, with the bytes in between.
+  private static func joined(_ runs: [pgw_byte_run]) -> [pgw_byte_run] {
+    var joined: [pgw_byte_run] = []
+    for run in runs {
+      if let last = joined.last, run.offset - (last.offset + last.length) < UInt64(SystemPage.size) {
+        joined[joined.count - 1].length = run.offset + run.length - last.offset
+      } else {
+        joined.append(run)
+      }
+    }
+    return joined
   }
 
   /// Changed parts that lie closer together than a run's entry takes become one.
@@ -194,7 +211,7 @@ extension TransactionalFile {
     if error.code != .notSupported { throw error }
   }
 
-  private mutating func makeDurable() throws(MappingError) {
+  internal mutating func makeDurable() throws(MappingError) {
     try final { me throws(MappingError) in try me.journal.sync() }
     durableGeneration = generation
   }

@@ -47,6 +47,11 @@ extension TransactionalFile {
         .truncated, operation: .rollback, path: path, offset: now.size, length: Int64(applied.count) - now.size,
         detail: .fileSize(now.size))
     }
+    // What was committed and is not in the file yet is in the pages that go.
+    if failure == nil, !pending.isEmpty {
+      if durableGeneration < generation { try makeDurable() }
+      try applyPending()
+    }
     try view.remap(path: path)
     if applied.faultFlag.isRaised { applied = try Self.mapApplied(descriptor.number, size: applied.count, path: path) }
   }

@@ -19,13 +19,14 @@ public import SystemPackage
 /// into the file, where readers see them. Whatever ends the process or the machine, the next open finds every acknowledged commit
 /// whole and nothing of any other. The format is written down in `Journal.swift`.
 ///
-/// **One writer.** Opening takes a lock that the kernel gives back when the process ends, however it ends; a second writer is
-/// refused (`busy`). Readers of other processes use ``TransactionalReader``, which tells old from new; those who read the file by
+/// **One writer.** Opening takes a lock that the kernel gives back when the process ends, however it ends (a child that it forked, and
+/// that never called exec, keeps it until it ends, too); a second writer is refused (`busy`), and so is one that comes while a reader
+/// finishes what a killed writer had begun. Readers of other processes use ``TransactionalReader``, which tells old from new; those who read the file by
 /// other means can meet a commit half applied. Never change the file by other means, and never remove, rename or copy it without its
 /// journal unless it was closed.
 ///
 /// **Failures.** An error before the commit point leaves the transaction open, as if `commit` had not been called: free space and
-/// commit again, or roll back. A failed sync is final: the object refuses everything afterwards, and whether that commit happened
+/// commit again, or roll back. A failed sync, or a device that refuses a write, is final: the object refuses everything afterwards, and whether that commit happened
 /// is known after the next open. Where `commit` returns, the commit is durable, also when bringing it into the file fails later.
 ///
 /// **Limits.** Changed pages live in memory until they are committed. The file only grows; ``replaceFile(_:with:options:)`` makes a
@@ -156,6 +157,8 @@ public struct TransactionalFile: ~Copyable, Sendable {
     let recovery = try Self.recover(
       file.descriptor, &journal, journal.header, subject, size: now.size, options: options, path: resolved)
 
+    // A writer that was killed may have made the file or its journal and not come to this.
+    try resolved.syncFolder(.open)
     guard unsafe pgw_fstat(file.descriptor, &now) == 0 else { throw .last(.stat, path: resolved) }
     guard let size = Int(exactly: now.size) else {
       throw MappingError(.addressSpaceExhausted, operation: .map, path: resolved, length: now.size)
@@ -192,7 +195,7 @@ public struct TransactionalFile: ~Copyable, Sendable {
       OpenedFile(duplicating: descriptor, path: path), offset: 0, length: size, options: .init(), path: path)
   }
 
-  /// True once a sync has failed: every call but reading throws `syncFailed` from then on.
+  /// True once a sync has failed, or the device has refused a write to the journal: every call throws `syncFailed` from then on.
   public var isPoisoned: Bool { failure != nil }
 
   /// The error that kept the last durable commit from getting into the file, while that is so. The commit is safe in the journal; it

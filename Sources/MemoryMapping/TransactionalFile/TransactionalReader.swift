@@ -11,8 +11,8 @@ public import SystemPackage
 /// let (sum, generation) = try reader.read { bytes, generation in (total(bytes), generation) }
 /// ```
 ///
-/// A reading takes no lock and no system call: it loads the state that the writer publishes, reads the mapped file, and loads the
-/// state again. If a commit was applied meanwhile the reading is done anew. So the closure may run several times, and over bytes that
+/// A reading takes no lock and one system call: it loads the state that the writer publishes, reads the mapped file, loads the
+/// state again, and asks whether the journal is still the one beside the file. If a commit was applied meanwhile the reading is done anew. So the closure may run several times, and over bytes that
 /// are mixed from two states, in which case its result is thrown away: it must not have effects, and must make progress whatever the
 /// bytes say.
 ///
@@ -23,7 +23,7 @@ public import SystemPackage
 public struct TransactionalReader: ~Copyable, Sendable {
   private var map: MappedFile
   /// The first page of the journal.
-  private let header: MappedFile
+  private var header: MappedFile
   private let descriptor: OwnedDescriptor
   /// Where the file lies, without symbolic links.
   public let path: FilePath
@@ -56,9 +56,9 @@ public struct TransactionalReader: ~Copyable, Sendable {
     // No state has all bits set.
     mappedState = .max
     let (seconds, attoseconds) = patience.components
-    self.patience =
-      UInt64(clamping: seconds).multipliedReportingOverflow(by: 1_000_000_000).partialValue
-      &+ UInt64(clamping: attoseconds / 1_000_000_000)
+    // A century at most.
+    let whole = min(max(0, seconds), 3_200_000_000)
+    self.patience = UInt64(whole) * 1_000_000_000 + UInt64(max(0, min(attoseconds / 1_000_000_000, 999_999_999)))
   }
 
   /// Brings commits into the file that a writer which ended has left in the journal.
@@ -118,6 +118,12 @@ public struct TransactionalReader: ~Copyable, Sendable {
         let bytes = unsafe RawSpan(_unsafeStart: map.viewStart, byteCount: map.count)
         let result = Result { try body(bytes, state >> 1) }
         pgw_fence_loads()
+        // A journal that was taken away tells nothing any more; a new writer has made another.
+        if isRetired {
+          try reopen()
+          try wait(&deadline, &attempt)
+          continue
+        }
         if try self.state() == state {
           try map.checkFault()
           return try result.get()
@@ -125,6 +131,17 @@ public struct TransactionalReader: ~Copyable, Sendable {
       }
       try wait(&deadline, &attempt)
     }
+  }
+
+  /// True when the journal that is mapped has no name any more.
+  private var isRetired: Bool {
+    var now = pgw_stat()
+    return unsafe pgw_fstat(header.range.descriptor, &now) != 0 || now.links == 0
+  }
+
+  /// Takes the journal, and the file, that lie at the path now.
+  private mutating func reopen() throws(MappingError) {
+    self = try TransactionalReader(path, patience: .nanoseconds(Int64(clamping: patience)))
   }
 
   /// The file may have grown.
