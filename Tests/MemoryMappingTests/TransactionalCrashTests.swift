@@ -81,7 +81,7 @@ import _TestSupport
       var content = states[0]
       for number in 1...scenario.commits {
         if scenario.reopens, number == scenario.commits / 2 + 1 {
-          // The other half of what ends a writer: a checkpoint that was cut off before its last sync.
+          // As after a kill: what was not synced stays in the page cache, and is what the next one finds.
           _ = consume file
           file = try TransactionalFile(path, options: options)
         }

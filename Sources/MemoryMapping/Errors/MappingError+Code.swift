@@ -137,7 +137,7 @@ extension MappingError.Code {
     case .interrupted: ("a signal interrupted the call", "Try again.")
     case .pathInvalid:
       ("the path is not valid", "Check that each part but the last is a directory and none is too long.")
-    case .invalidLayout: ("the layout is not the expected one", "Compare the declared fields with the real ones.")
+    case .invalidLayout: ("the layout is not the expected one", "Compare what was declared with what the bytes hold.")
     case .busy: ("it is in use", "Wait until the other user has finished.")
     case .alreadyExists: ("the file is there already", "Open it instead, or choose another name.")
     case .syncFailed:

@@ -29,6 +29,9 @@
 //      sync had ended before the newer one was written.
 //   2. Beyond that, the newest commit slot whose base is that length, and whose data has its checksum.
 //
+// Opening for writing makes that so: what came after the older of the two flushes is written once more and synced, as its writer may
+// have been killed before its sync ended, or have met one that failed.
+//
 // Each slot is a sector of its own, and the one that is not being written stays as it was.
 
 internal import CPlatform

@@ -108,7 +108,7 @@ public struct TransactionalReader: ~Copyable, Sendable {
   /// - Returns: what `body` returned the last time.
   /// - Throws: ``MappingError``: `busy` when the writer left no gap for as long as the reader's patience; `truncated`,
   ///   `inputOutput`; what `body` throws, when it was not disturbed.
-  /// - Complexity: some nanoseconds beyond `body` while nothing is committed.
+  /// - Complexity: one `fstat` (some 0.4 µs) beyond `body` while nothing is committed.
   public mutating func read<R>(_ body: (RawSpan, UInt64) throws -> R) throws -> R {
     var deadline: UInt64? = nil
     var attempt = 0
