@@ -63,7 +63,7 @@ import _TestSupport
     let path = tool.folder.appending("log")
     let result = try tool.run(["append", "--stride", "4", path.string], input: Array("abcdefghij".utf8))
     #expect(result.status == 1 && result.output.contains("left over   2 B"))
-    #expect(result.errors.contains("2 of them were left over, and the 2 whole records before them were appended"))
+    #expect(result.errors.contains("2 of them were left over, and every whole record before them was appended: 2"))
     #expect(result.errors.split(separator: "\n").count == 1)
     #expect(try Self.content(path) == Array("abcdefgh".utf8))
   }

@@ -233,8 +233,8 @@ private struct RecordReading {
       result.failure = MappingError(
         .invalidLayout, operation: .append, path: path,
         detail: .note(
-          "the stream ended within a record of \(size) bytes: \(pending) of them were left over, and the \(result.records) "
-            + "whole records before them were appended"))
+          "the stream ended within a record of \(size) bytes: \(pending) of them were left over, and every whole record "
+            + "before them was appended: \(result.records)"))
     }
     return result
   }

@@ -88,17 +88,12 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
       throw MappingError(file.kind == .directory ? .isDirectory : .unsupportedFileType, operation: .open, path: path)
     }
     let lock = try WriterLock(file.descriptor, path: path)
-    var now = pgw_stat()
-    var named = pgw_stat()
-    guard unsafe pgw_fstat(file.descriptor, &now) == 0 else { throw .last(.stat, path: path) }
-    guard unsafe path.withPlatformString({ unsafe pgw_stat_path($0, true, &named) }) == 0, named.inode == now.inode,
-      named.device == now.device
-    else { throw MappingError(.changed, operation: .open, path: path, detail: .note("it was replaced meanwhile")) }
     let header = try Self.readHeader(file.descriptor, stride: options.stride, path: path)
     guard options.stride == 0 || header.stride == options.stride else {
       throw MappingError(
         .invalidLayout, operation: .open, path: path, detail: .note("its records have \(header.stride) bytes"))
     }
+    var now = pgw_stat()
     guard unsafe pgw_fstat(file.descriptor, &now) == 0 else { throw .last(.stat, path: path) }
     let content = try GrowableContent(header, descriptor: file.descriptor, size: now.size, path: path, .open)
     try Self.settle(file.descriptor, content, path: path)
@@ -222,22 +217,15 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
   private static func map(
     _ file: consuming OpenedFile, size: Int, options: Options, path: FilePath
   ) throws(MappingError) -> MappedRange {
-    guard let least = PageMath().up(size + 1), let most = PageMath().up(max(options.maximumSize, least)) else {
-      throw MappingError(.addressSpaceExhausted, operation: .map, path: path, length: Int64(options.maximumSize))
-    }
-    var wanted = most
-    while true {
-      if let base = unsafe pgw_storage_map(nil, wanted, 3, CInt(PGW_MAP_SHARED), file.descriptor, 0) {
-        let range = unsafe try MappedRange(
-          adopting: base, length: wanted, descriptor: file.take(), fileOffset: 0, protection: 3, fillByte: 0, path: path
-        )
-        if let slot = unsafe range.slot { unsafe pgw_guard_set_length(slot, size) }
-        return range
-      }
-      let error = MappingError.last(.map, path: path, length: Int64(wanted))
-      guard error.code == .addressSpaceExhausted, wanted > least else { throw error }
-      wanted = max(least, PageMath().down(wanted / 2))
-    }
+    let room = try AddressRoom(
+      wish: options.maximumSize, least: size + 1, protection: 3, flags: PGW_MAP_SHARED, descriptor: file.descriptor,
+      .map,
+      path: path)
+    let range = unsafe try MappedRange(
+      adopting: room.base, length: room.length, descriptor: file.take(), fileOffset: 0, protection: 3, fillByte: 0,
+      path: path)
+    if let slot = unsafe range.slot { unsafe pgw_guard_set_length(slot, size) }
+    return range
   }
 
   /// True once a sync has failed: every call but reading throws `syncFailed` from then on.

@@ -47,26 +47,18 @@ public struct GrowableMappedReader: ~Copyable, Sendable {
       isLocked
       ? nil : try GrowableContent(header, descriptor: file.descriptor, size: file.stat.size, path: path, .open)
 
-    guard let least = PageMath().up(max(Int(clamping: file.stat.size), 1)),
-      let most = PageMath().up(max(maximumSize, least))
-    else { throw MappingError(.addressSpaceExhausted, operation: .map, path: path, length: file.stat.size) }
-    var wanted = most
-    var base = unsafe pgw_map(nil, wanted, 1, CInt(PGW_MAP_SHARED), file.descriptor, 0)
-    while unsafe base == nil {
-      let error = MappingError.last(.map, path: path, length: Int64(wanted))
-      guard error.code == .addressSpaceExhausted, wanted > least else { throw error }
-      wanted = max(least, PageMath().down(wanted / 2))
-      unsafe base = pgw_map(nil, wanted, 1, CInt(PGW_MAP_SHARED), file.descriptor, 0)
-    }
-    guard let base = unsafe base else { throw .last(.map, path: path) }
+    let room = try AddressRoom(
+      wish: maximumSize, least: Int(clamping: file.stat.size), protection: 1, flags: PGW_MAP_SHARED,
+      descriptor: file.descriptor, .map, path: path)
     let range = unsafe try MappedRange(
-      adopting: base, length: wanted, descriptor: file.take(), fileOffset: 0, protection: 1, fillByte: 0, path: path)
+      adopting: room.base, length: room.length, descriptor: file.take(), fileOffset: 0, protection: 1, fillByte: 0,
+      path: path)
     if let slot = unsafe range.slot { unsafe pgw_guard_set_length(slot, GrowableFormat.headerSize) }
     let word = unsafe UInt64(littleEndian: pgw_load_word(range.base + GrowableFormat.committedOffset))
     let now = content?.committed ?? Int(clamping: word)
-    guard now <= wanted - GrowableFormat.headerSize, !range.flag.isRaised else {
+    guard now <= room.length - GrowableFormat.headerSize, !range.flag.isRaised else {
       throw MappingError(
-        .addressSpaceExhausted, operation: .map, path: path, length: Int64(now), detail: .limit(Int64(wanted)))
+        .addressSpaceExhausted, operation: .map, path: path, length: Int64(now), detail: .limit(Int64(room.length)))
     }
     if let slot = unsafe range.slot { unsafe pgw_guard_set_length(slot, GrowableFormat.headerSize + now) }
     self.range = range

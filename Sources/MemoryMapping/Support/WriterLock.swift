@@ -18,9 +18,10 @@ internal import SystemPackage
 internal struct WriterLock: ~Copyable, Sendable {
   private let descriptor: CInt
 
-  /// Takes the lock of an open file, which stays the caller's.
+  /// Takes the lock of an open file, which stays the caller's, and proves that its name still means this file: the writer before may
+  /// have replaced it.
   ///
-  /// - Throws: `busy` while another writer has it.
+  /// - Throws: `busy` while another writer has it, `changed` when the name means another file by now.
   internal init(_ original: CInt, path: FilePath) throws(MappingError) {
     let copy = fcntl(original, F_DUPFD_CLOEXEC, 0)
     guard copy >= 0 else { throw .last(.lockFile, path: path) }
@@ -28,6 +29,16 @@ internal struct WriterLock: ~Copyable, Sendable {
       let error = MappingError.last(.lockFile, path: path)
       _ = pgw_close(copy)
       throw error
+    }
+    var own = pgw_stat()
+    var named = pgw_stat()
+    guard unsafe pgw_fstat(copy, &own) == 0,
+      unsafe path.withPlatformString({ unsafe pgw_stat_path($0, true, &named) }) == 0,
+      named.inode == own.inode, named.device == own.device
+    else {
+      _ = pgw_storage_unlock(copy)
+      _ = pgw_close(copy)
+      throw MappingError(.changed, operation: .open, path: path, detail: .note("it was replaced meanwhile"))
     }
     descriptor = copy
   }

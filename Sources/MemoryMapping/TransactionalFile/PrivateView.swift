@@ -28,22 +28,10 @@ internal struct PrivateView: ~Copyable, @unchecked Sendable {
   internal static func map(
     _ descriptor: CInt, size: Int, room: Int, path: FilePath
   ) throws(MappingError) -> PrivateView {
-    guard let least = PageMath().up(max(size, 1)) else {
-      throw MappingError(.addressSpaceExhausted, operation: .map, path: path, length: Int64(size))
-    }
-    var wanted = max(least, PageMath().up(room) ?? least)
-    let flags = CInt(PGW_MAP_PRIVATE | PGW_MAP_ANONYMOUS | PGW_MAP_NORESERVE)
-    var found = unsafe pgw_storage_map(nil, wanted, 0, flags, -1, 0)
-    while unsafe found == nil {
-      let error = MappingError.last(.reserve, path: path, length: Int64(wanted))
-      guard error.code == .addressSpaceExhausted || error.code == .mappingLimitReached, wanted > least else {
-        throw error
-      }
-      wanted = max(least, PageMath().down(wanted / 2))
-      unsafe found = pgw_storage_map(nil, wanted, 0, flags, -1, 0)
-    }
-    guard let found = unsafe found else { throw .last(.reserve, path: path, length: Int64(wanted)) }
-    var view = unsafe PrivateView(reserving: found, wanted, descriptor)
+    let room = try AddressRoom(
+      wish: room, least: size, protection: 0, flags: PGW_MAP_PRIVATE | PGW_MAP_ANONYMOUS | PGW_MAP_NORESERVE,
+      descriptor: -1, .reserve, path: path)
+    var view = unsafe PrivateView(reserving: room.base, room.length, descriptor)
     try view.attach(size: size, path: path)
     return view
   }

@@ -143,13 +143,9 @@ public struct TransactionalFile: ~Copyable, Sendable {
     let resolved = try path.resolvingLinks(.open)
     try Self.check(file, path: resolved)
     let lock = try WriterLock(file.descriptor, path: resolved)
-    // Now that nobody else writes: the size, and the proof that the name still means this file.
+    // Now that nobody else writes: the size.
     var now = pgw_stat()
-    var named = pgw_stat()
     guard unsafe pgw_fstat(file.descriptor, &now) == 0 else { throw .last(.stat, path: resolved) }
-    guard unsafe resolved.withPlatformString({ unsafe pgw_stat_path($0, true, &named) }) == 0, named.inode == now.inode,
-      named.device == now.device
-    else { throw MappingError(.changed, operation: .open, path: resolved, detail: .note("it was replaced meanwhile")) }
 
     let subject = Journal.Subject(descriptor: file.descriptor, inode: now.inode)
     var journal = try Journal.open(
