@@ -30,8 +30,12 @@ public struct MappingFault: Sendable, Hashable {
   /// True when at least one of the faults was a store, whose bytes are lost.
   public let includesStore: Bool
 
+  internal var code: MappingError.Code { kind.code }
+}
+
+extension MappingFault.Kind {
   internal var code: MappingError.Code {
-    switch kind {
+    switch self {
     case .truncated: .truncated
     case .noSpace: .noSpace
     case .inputOutput: .inputOutput
@@ -64,6 +68,17 @@ extension MappedRange {
   }
 }
 
+extension MappedRange {
+  /// The error that tells of a loss anywhere in the range; without a descriptor to ask, only that there was one.
+  internal borrowing func faultError(_ operation: MappingError.Operation, path: FilePath) -> MappingError {
+    guard let fault = fault(slack: 0, count: length) else {
+      return MappingError(.faulted, operation: operation, path: path)
+    }
+    return MappingError(
+      fault.code, operation: operation, path: path, offset: fault.offset, length: Int64(fault.lostRange.count))
+  }
+}
+
 extension FaultOrigin {
   /// What the slot tells, with the kind found out by asking the file now. Nil while healthy.
   internal func fault(slack: Int, count viewCount: Int) -> MappingFault? {
@@ -91,8 +106,19 @@ extension FaultOrigin {
     return isFull ? .noSpace : .unknown
   }
 
+  /// `error` with the reason why the page that holds the file's byte `offset` cannot be stored to, where it can be told.
+  internal func storeFailure(_ error: MappingError, at offset: Int64) -> MappingError {
+    var error = error
+    let page = Int64(SystemPage.size)
+    let kind = storeFault(at: offset / page * page)
+    if kind != .unknown { error.code = kind.code }
+    var now = pgw_stat()
+    if kind == .truncated, unsafe pgw_fstat(descriptor, &now) == 0 { error.detail = .fileSize(now.size) }
+    return error
+  }
+
   /// Why the page at the file's byte `offset` cannot be stored to.
-  internal func storeFault(at offset: Int64) -> MappingFault.Kind {
+  private func storeFault(at offset: Int64) -> MappingFault.Kind {
     guard descriptor >= 0 else { return .unknown }
     var byte: UInt8 = 0
     let got = unsafe pgw_pread(descriptor, &byte, 1, offset)

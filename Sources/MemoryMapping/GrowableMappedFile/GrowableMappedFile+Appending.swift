@@ -144,16 +144,8 @@ extension GrowableMappedFile {
   @inline(never)
   internal borrowing func lost(_ offset: Int, _ missing: Int) -> MappingError {
     let place = Int64(GrowableFormat.headerSize + offset)
-    var error = MappingError(.faulted, operation: .append, path: path, offset: place, length: Int64(missing))
-    let page = Int64(SystemPage.size)
-    switch range.faultOrigin.storeFault(at: place / page * page) {
-    case .truncated: error.code = .truncated
-    case .noSpace: error.code = .noSpace
-    case .inputOutput: error.code = .inputOutput
-    case .memoryFailure: error.code = .memoryFailure
-    case .unknown: break
-    }
-    return error
+    return range.faultOrigin.storeFailure(
+      MappingError(.faulted, operation: .append, path: path, offset: place, length: Int64(missing)), at: place)
   }
 
   /// Makes the file longer by writing zeros: blocks are reserved, and the page cache gets large folios.

@@ -244,12 +244,7 @@ public struct GrowableMappedFile: ~Copyable, Sendable {
   internal var start: UnsafeMutableRawPointer { unsafe range.base + GrowableFormat.headerSize }
 
   internal borrowing func checkFault(_ operation: MappingError.Operation) throws(MappingError) {
-    guard range.flag.isRaised else { return }
-    guard let fault = range.fault(slack: 0, count: range.length) else {
-      throw MappingError(.faulted, operation: operation, path: path)
-    }
-    throw MappingError(
-      fault.code, operation: operation, path: path, offset: fault.offset, length: Int64(fault.lostRange.count))
+    if range.flag.isRaised { throw range.faultError(operation, path: path) }
   }
 
   /// Gives the prepared space behind the data back, unmaps and closes; before that makes everything durable.

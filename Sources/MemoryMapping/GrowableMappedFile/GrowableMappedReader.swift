@@ -138,11 +138,6 @@ public struct GrowableMappedReader: ~Copyable, Sendable {
   }
 
   private borrowing func checkFault() throws(MappingError) {
-    guard range.flag.isRaised else { return }
-    guard let fault = range.fault(slack: 0, count: range.length) else {
-      throw MappingError(.faulted, operation: .read, path: path)
-    }
-    throw MappingError(
-      fault.code, operation: .read, path: path, offset: fault.offset, length: Int64(fault.lostRange.count))
+    if range.flag.isRaised { throw range.faultError(.read, path: path) }
   }
 }

@@ -116,7 +116,7 @@ extension MutableMappedFile {
     guard error.code == .faulted else { throw error }
     let lost = map.fileOffset - Int64(map.slack) + Int64(firstUnwritablePage(pages.start, pages.length))
     error.offset = max(asked, lost)
-    throw map.storeFailure(error, at: lost)
+    throw map.range.faultOrigin.storeFailure(error, at: lost)
   }
 
   /// Where the first page begins that cannot be made writable, among pages that cannot all: by halves.
@@ -179,26 +179,7 @@ extension MutableMappedFile {
   internal borrowing func storeError(_ offset: Int, _ size: Int, _ missing: Int) -> MappingError {
     if missing == 0 { return map.faultError(.write) }
     let first = fileOffset + Int64(offset + size - missing)
-    return map.storeFailure(
+    return map.range.faultOrigin.storeFailure(
       MappingError(.faulted, operation: .write, path: path, offset: first, length: Int64(missing)), at: first)
-  }
-}
-
-extension MappedFile {
-  /// `error` with the reason why the page that holds the file's byte `offset` cannot be stored to.
-  internal borrowing func storeFailure(_ error: MappingError, at offset: Int64) -> MappingError {
-    var error = error
-    let page = Int64(SystemPage.size)
-    switch range.faultOrigin.storeFault(at: offset / page * page) {
-    case .truncated:
-      error.code = .truncated
-      var now = pgw_stat()
-      if unsafe pgw_fstat(range.descriptor, &now) == 0 { error.detail = .fileSize(now.size) }
-    case .noSpace: error.code = .noSpace
-    case .inputOutput: error.code = .inputOutput
-    case .memoryFailure: error.code = .memoryFailure
-    case .unknown: break
-    }
-    return error
   }
 }
