@@ -13,15 +13,21 @@
 
 #include "pgw_system.h"
 
-int pgw_open_unnoticed(const char *path) {
-  int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
+static int open_unnoticed(int folder, const char *path, int extra) {
+  int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | extra;
+  int opened;
 #if defined(O_NOATIME)
   // Allowed to the owner and to CAP_FOWNER only.
-  int quiet = pgw_open(path, flags | O_NOATIME, 0);
-  if (quiet >= 0 || errno != EPERM) return quiet;
+  do opened = openat(folder, path, flags | O_NOATIME);
+  while (opened < 0 && errno == EINTR);
+  if (opened >= 0 || errno != EPERM) return opened;
 #endif
-  return pgw_open(path, flags, 0);
+  do opened = openat(folder, path, flags);
+  while (opened < 0 && errno == EINTR);
+  return opened;
 }
+
+int pgw_open_unnoticed(const char *path) { return open_unnoticed(AT_FDCWD, path, 0); }
 
 struct pgw_listing {
   DIR *stream;
@@ -43,13 +49,15 @@ pgw_listing *pgw_listing_open(const char *path) {
   return listing;
 }
 
-const char *pgw_listing_next(pgw_listing *listing) {
+const char *pgw_listing_next(pgw_listing *listing, uint32_t *kind) {
   for (;;) {
     errno = 0;
     struct dirent *entry = readdir(listing->stream);
     if (entry == NULL) return NULL;
     const char *name = entry->d_name;
     if (name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0))) continue;
+    // DT_UNKNOWN is 0 as well.
+    *kind = DTTOIF(entry->d_type);
     return name;
   }
 }
@@ -57,6 +65,14 @@ const char *pgw_listing_next(pgw_listing *listing) {
 void pgw_listing_close(pgw_listing *listing) {
   closedir(listing->stream);
   free(listing);
+}
+
+int pgw_listing_open_file(const pgw_listing *listing, const char *name, bool follow) {
+  return open_unnoticed(dirfd(listing->stream), name, follow ? 0 : O_NOFOLLOW);
+}
+
+int pgw_listing_stat(const pgw_listing *listing, const char *name, bool follow, pgw_stat *out) {
+  return pgw_stat_at(dirfd(listing->stream), name, follow, out);
 }
 
 #if defined(__linux__)

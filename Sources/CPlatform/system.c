@@ -50,12 +50,14 @@ int pgw_fstat(int descriptor, pgw_stat *out) {
   return 0;
 }
 
-int pgw_stat_path(const char *path, bool follow, pgw_stat *out) {
+int pgw_stat_at(int folder, const char *path, bool follow, pgw_stat *out) {
   struct stat found;
-  if ((follow ? stat(path, &found) : lstat(path, &found)) != 0) return -1;
+  if (fstatat(folder, path, &found, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0) return -1;
   fill_stat(out, &found);
   return 0;
 }
+
+int pgw_stat_path(const char *path, bool follow, pgw_stat *out) { return pgw_stat_at(AT_FDCWD, path, follow, out); }
 
 int pgw_open(const char *path, int flags, int mode) {
   int descriptor;

@@ -40,62 +40,32 @@ public struct DirtyScanner: Sendable {
     _ path: FilePath, progress: (Double, String) -> Void = { _, _ in }, isCancelled: () -> Bool = { false }
   ) throws(MappingError) -> DirtyReport {
     let kind = try EntryKind.fileOrFolder(path, .residency)
-    var found = Collection(limit: max(0, options.top))
     if kind == .regular {
       let file = try ObservedFile(path)
       let stat = try file.stat(path)
-      found.add(DirtyReport.File(path: path, size: stat.size, bytes: DirtyBytes(descriptor: file.number)))
+      let bytes = DirtyBytes(descriptor: file.number)
       return DirtyReport(
-        path: path, walk: nil, size: stat.size, bytes: found.bytes, dirtyFiles: found.dirtyFiles, largest: [],
+        path: path, walk: nil, size: stat.size, bytes: bytes, dirtyFiles: bytes.total > 0 ? 1 : 0, largest: [],
         fileSystem: file.fileSystem, isInterrupted: false)
     }
     let fileSystem = (try? ObservedFile(path))?.fileSystem
     var walk = TreeWalk(followsLinks: options.followsLinks, staysOnFileSystem: options.staysOnFileSystem)
-    var failures: [MappingError] = []
+    var sum = DirtyBytes()
+    var dirtyFiles = 0
     var seen = 0
-    try walk.run(path, isCancelled: isCancelled) { entry in
-      do throws(MappingError) {
-        let file = try ObservedFile(entry.path)
-        found.add(
-          DirtyReport.File(path: entry.path, size: entry.stat.size, bytes: DirtyBytes(descriptor: file.number)))
-      } catch {
-        // Gone since it was listed is no failure.
-        if error.code != .notFound { failures.append(error) }
+    var largest = TopList<DirtyReport.File>(limit: options.top)
+    try walk.run(path, opening: true, isCancelled: isCancelled) { entry in
+      let bytes = DirtyBytes(descriptor: entry.descriptor)
+      sum.add(bytes)
+      if bytes.total > 0 {
+        dirtyFiles += 1
+        largest.offer(bytes.total) { DirtyReport.File(path: entry.path, size: entry.stat.size, bytes: bytes) }
       }
       seen += 1
       if seen & 0xFF == 0 { progress(0, "\(seen) files seen") }
     }
-    for failure in failures { walk.fail(failure) }
     return DirtyReport(
-      path: path, walk: walk.counts, size: walk.counts.bytes, bytes: found.bytes, dirtyFiles: found.dirtyFiles,
-      largest: found.largest, fileSystem: fileSystem, isInterrupted: walk.wasCancelled)
-  }
-
-  /// Sums, and the files with most to write in memory of a fixed size.
-  private struct Collection {
-    let limit: Int
-    var bytes = DirtyBytes()
-    var dirtyFiles = 0
-    private var kept: [DirtyReport.File] = []
-
-    init(limit: Int) { self.limit = limit }
-
-    mutating func add(_ file: DirtyReport.File) {
-      bytes.add(file.bytes)
-      guard file.bytes.total > 0 else { return }
-      dirtyFiles += 1
-      kept.append(file)
-      // Sorted now and then: O(log limit) for each file.
-      let (most, overflow) = limit.multipliedReportingOverflow(by: 2)
-      if !overflow, kept.count > most + 64 { kept = largest }
-    }
-
-    var largest: [DirtyReport.File] {
-      // Equal ones in the order in which they were met.
-      Array(
-        kept.enumerated().sorted {
-          ($1.element.bytes.total, $0.offset) < ($0.element.bytes.total, $1.offset)
-        }.prefix(limit).map(\.element))
-    }
+      path: path, walk: walk.counts, size: walk.counts.bytes, bytes: sum, dirtyFiles: dirtyFiles,
+      largest: largest.elements, fileSystem: fileSystem, isInterrupted: walk.wasCancelled)
   }
 }

@@ -20,6 +20,10 @@ public struct WalkCounts: Sendable {
   public package(set) var special = 0
   /// Folders on other file systems, left out by request.
   public package(set) var otherFileSystems = 0
+  /// Files and folders whose names were not asked for.
+  public package(set) var notMeant = 0
+  /// Files that were counted under an earlier path.
+  public package(set) var countedBefore = 0
   /// Entries that could not be looked at.
   public package(set) var failures = 0
   /// The first of them.

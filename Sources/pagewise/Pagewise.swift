@@ -12,6 +12,7 @@ struct Pagewise: ParsableCommand {
     abstract: "Measures how files are best read, and shows, flushes, checks and appends what is written.",
     version: version,
     subcommands: [
-      AdviseCommand.self, DirtyCommand.self, FlushCommand.self, VerifyCommand.self, AppendCommand.self,
+      AdviseCommand.self, ResidencyCommand.self, DirtyCommand.self, FlushCommand.self, VerifyCommand.self,
+      AppendCommand.self,
     ])
 }

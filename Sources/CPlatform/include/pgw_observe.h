@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "pgw_system.h"
+
 /// Opens for reading with O_NONBLOCK | O_NOCTTY | O_CLOEXEC and, where this user may, O_NOATIME.
 int pgw_open_unnoticed(const char *path);
 
@@ -17,9 +19,13 @@ int pgw_open_unnoticed(const char *path);
 typedef struct pgw_listing pgw_listing;
 pgw_listing *pgw_listing_open(const char *path);
 /// The next name (any bytes but NUL and '/'), without "." and "..". NULL at the end, or on an error, which then is in errno
-/// (0 at the end). Valid until the next call.
-const char *pgw_listing_next(pgw_listing *listing);
+/// (0 at the end). Valid until the next call. `kind` becomes the S_IFMT bits of what stands there, 0 where the file system does not
+/// tell them with the name.
+const char *pgw_listing_next(pgw_listing *listing, uint32_t *kind);
 void pgw_listing_close(pgw_listing *listing);
+/// pgw_open_unnoticed and stat of a name in the folder being listed. One component; the path to it is not walked again.
+int pgw_listing_open_file(const pgw_listing *listing, const char *name, bool follow);
+int pgw_listing_stat(const pgw_listing *listing, const char *name, bool follow, pgw_stat *out);
 
 /// A process that has a file open for writing.
 typedef struct pgw_writer {

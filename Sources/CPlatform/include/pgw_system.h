@@ -25,6 +25,8 @@ typedef struct pgw_stat {
 } pgw_stat;
 int pgw_fstat(int descriptor, pgw_stat *out);
 int pgw_stat_path(const char *path, bool follow, pgw_stat *out);
+/// The same of a path from an open folder.
+int pgw_stat_at(int folder, const char *path, bool follow, pgw_stat *out);
 /// open(2) with O_CLOEXEC, again after EINTR.
 int pgw_open(const char *path, int flags, int mode);
 int pgw_close(int descriptor);

@@ -90,6 +90,11 @@ extension FileFacts {
     return samplePagesPerFault(map)
   }
 
+  /// How many pages one fault maps, from a sample in the middle of a file. Nil where that is not in memory.
+  package static func pagesPerFault(of descriptor: FileDescriptor, size: Int64) -> Int? {
+    samplePagesPerFault(descriptor.rawValue, size: size)
+  }
+
   /// The same on a mapping that exists. Its middle page stays mapped, so the work is not lost.
   internal static func samplePagesPerFault(_ map: borrowing MappedFile) -> Int? {
     let page = SystemPage.size

@@ -20,6 +20,8 @@ extension JSONWriter {
     add("folders_met_again", walk.loops)
     add("special_files", walk.special)
     add("other_file_systems", walk.otherFileSystems)
+    add("not_meant_by_name", walk.notMeant)
+    add("files_counted_before", walk.countedBefore)
     add("failures", walk.failures)
     endObject()
   }

@@ -15,6 +15,8 @@ protocol Report {
 enum ReportOutput {
   case text(Style)
   case json(JSONReports)
+  /// Errors on standard error; the command prints the rest itself.
+  case errorsOnly
 
   func begin() {
     if case .json(let reports) = self { reports.begin() }
@@ -24,6 +26,7 @@ enum ReportOutput {
     switch self {
     case .text(let style): Standard.output(report.text(style))
     case .json(let reports): reports.add(report)
+    case .errorsOnly: break
     }
   }
 
@@ -36,7 +39,7 @@ enum ReportOutput {
   /// - Parameter sentence: what to say about an interruption; nil when there was none.
   func end(interrupted sentence: String?) {
     switch self {
-    case .text: if let sentence { Standard.error("pagewise: \(sentence)\n") }
+    case .text, .errorsOnly: if let sentence { Standard.error("pagewise: \(sentence)\n") }
     case .json(let reports): reports.end(wasInterrupted: sentence != nil)
     }
   }

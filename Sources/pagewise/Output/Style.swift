@@ -27,6 +27,9 @@ struct Style {
     width = min(max(isTerminal ? Standard.columns ?? Self.full : Self.full, 40), Self.full)
   }
 
+  /// Without colours, and in ASCII.
+  static let ascii = Style(isPlain: true)
+
   /// Tables leave out columns so that they fit 80.
   var isNarrow: Bool { width < Self.full }
 

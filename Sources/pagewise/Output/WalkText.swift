@@ -11,6 +11,10 @@ extension WalkCounts {
     if hardLinks > 0 {
       left.append("\(Figures.count(hardLinks, "second name", "second names")) of counted files")
     }
+    if countedBefore > 0 {
+      left.append("\(Figures.count(countedBefore, "file", "files")) counted under an earlier path")
+    }
+    if notMeant > 0 { left.append("\(Figures.grouped(notMeant)) by name") }
     if special > 0 {
       left.append("\(Figures.count(special, "FIFO, socket or device", "FIFOs, sockets and devices"))")
     }

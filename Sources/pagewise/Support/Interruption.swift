@@ -16,6 +16,17 @@ enum Interruption {
 
   static var isRequested: Bool { requested.load(ordering: .relaxed) }
 
+  /// Waits, or until an interruption.
+  static func sleep(seconds: Double) {
+    let end = Standard.now + seconds
+    while !isRequested {
+      let left = end - Standard.now
+      guard left > 0 else { return }
+      // A signal ends the call early; one that comes just before it is seen after a twentieth of a second.
+      usleep(useconds_t(min(left, 0.05) * 1e6))
+    }
+  }
+
   static func watch() {
     // Touched here, so that the handler finds it made.
     requested.store(false, ordering: .relaxed)

@@ -12,8 +12,24 @@ struct PathRun {
   private var failed = false
 
   init(_ arguments: OutputArguments, forcesProgress: Bool = false) {
-    output = arguments.json ? .json(JSONReports()) : .text(Style(isPlain: arguments.plain))
+    self.init(.reports(arguments), forcesProgress: forcesProgress)
+  }
+
+  private init(_ form: Form, forcesProgress: Bool) {
+    switch form {
+    case .reports(let arguments):
+      output = arguments.json ? .json(JSONReports()) : .text(Style(isPlain: arguments.plain))
+    case .errorsOnly: output = .errorsOnly
+    }
     self.forcesProgress = forcesProgress
+  }
+
+  /// What is printed by the run itself.
+  enum Form {
+    /// Reports and errors.
+    case reports(OutputArguments)
+    /// Errors; the command prints the rest.
+    case errorsOnly
   }
 
   /// Runs `one` for each path until an interruption.
@@ -31,12 +47,23 @@ struct PathRun {
     Standard.reserve()
     let list = try arguments.all()
     Interruption.watch()
-    var run = PathRun(output, forcesProgress: progress)
-    throw ExitCode(run.all(list, one))
+    throw ExitCode(round(list, .reports(output), progress: progress, one: one, ending: { _ in }))
+  }
+
+  /// Runs `one` for each path once, and `ending` at the end, also after an interruption.
+  ///
+  /// - Returns: the exit status.
+  static func round(
+    _ paths: [FilePath], _ form: Form, progress: Bool,
+    one: (inout PathRun, FilePath, Progress) throws(MappingError) -> Void, ending: (inout PathRun) -> Void
+  ) -> Int32 {
+    var run = PathRun(form, forcesProgress: progress)
+    return run.all(paths, one, ending)
   }
 
   private mutating func all(
-    _ paths: [FilePath], _ one: (inout PathRun, FilePath, Progress) throws(MappingError) -> Void
+    _ paths: [FilePath], _ one: (inout PathRun, FilePath, Progress) throws(MappingError) -> Void,
+    _ ending: (inout PathRun) -> Void
   ) -> Int32 {
     output.begin()
     for path in paths {
@@ -50,6 +77,7 @@ struct PathRun {
         fail(error, path: path)
       }
     }
+    ending(&self)
     return end()
   }
 

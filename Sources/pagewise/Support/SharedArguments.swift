@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import ArgumentParser
+internal import PageCache
 internal import SystemPackage
 
 /// The paths of a command: as arguments, or in a list.
@@ -51,6 +52,18 @@ struct FolderArguments: ParsableArguments {
   @Flag(
     name: [.customShort("x"), .customLong("one-file-system")], help: "In folders, stay on the file system of PATH.")
   var oneFileSystem = false
+}
+
+/// Which files of folders are meant.
+struct PatternArguments: ParsableArguments {
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp(
+      "In folders, only files with this name ('*.idx'), or none with it ('!*.tmp', which also leaves out folders). "
+        + "With a / it is compared with the path below PATH. Can be given again.", valueName: "pattern"))
+  var glob: [String] = []
+
+  var patterns: FilePatterns { FilePatterns(glob) }
 }
 
 /// How to print.
