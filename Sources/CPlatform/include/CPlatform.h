@@ -13,5 +13,6 @@
 #include "pgw_scan.h"
 #include "pgw_storage.h"
 #include "pgw_system.h"
+#include "pgw_thread.h"
 
 #endif

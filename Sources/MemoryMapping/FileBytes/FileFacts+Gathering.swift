@@ -76,10 +76,11 @@ extension FileFacts {
 
   /// Maps a window in the middle of the file, touches one page and counts what the kernel mapped around it. Nil when the page
   /// is not in memory: to fetch it would cost more than the answer is worth.
-  internal static func samplePagesPerFault(_ descriptor: CInt, size: Int64) -> Int? {
-    let window = 4 << 20
-    let start = max(0, size / 2 - Int64(window / 2)) & ~Int64(SystemPage.size - 1)
-    let length = Int(min(Int64(window), size - start))
+  internal static func samplePagesPerFault(_ descriptor: CInt, size: Int64, middle: Int64? = nil) -> Int? {
+    let middle = max(0, min(middle ?? size / 2, size - 1))
+    let half = min(2 << 20, middle, size - middle)
+    let start = (middle - half) & ~Int64(SystemPage.size - 1)
+    let length = Int(min(half * 2 + Int64(SystemPage.size), size - start))
     guard length > 0 else { return nil }
     var options = MappedFile.Options()
     options.keepsDescriptor = true
@@ -90,9 +91,9 @@ extension FileFacts {
     return samplePagesPerFault(map)
   }
 
-  /// How many pages one fault maps, from a sample in the middle of a file. Nil where that is not in memory.
-  package static func pagesPerFault(of descriptor: FileDescriptor, size: Int64) -> Int? {
-    samplePagesPerFault(descriptor.rawValue, size: size)
+  /// How many pages one fault maps, from a sample around an offset of a file. Nil where that is not in memory.
+  package static func pagesPerFault(of descriptor: FileDescriptor, size: Int64, around offset: Int64) -> Int? {
+    samplePagesPerFault(descriptor.rawValue, size: size, middle: offset)
   }
 
   /// The same on a mapping that exists. Its middle page stays mapped, so the work is not lost.

@@ -41,7 +41,7 @@ internal import SystemPackage
   }
 
   /// How far the kernel reads ahead on a device, in bytes.
-  internal static func readAhead(device: UInt64) -> Int64? {
+  package static func readAhead(device: UInt64) -> Int64? {
     let major = device >> 8 & 0xFFF | device >> 32 & 0xFFFF_F000
     let minor = device & 0xFF | device >> 12 & 0xFFFF_FF00
     for place in [
@@ -88,7 +88,7 @@ internal import SystemPackage
   }
 
   /// The first whole number after `label`, where `label` begins a line; nil when there is none, as for `max`.
-  internal static func number(after label: String, in text: String) -> Int64? {
+  package static func number(after label: String, in text: String) -> Int64? {
     for line in text.split(separator: "\n") where line.hasPrefix(label) {
       let digits = line.dropFirst(label.count).drop { $0 == " " || $0 == "\t" }.prefix { $0.isASCII && $0.isNumber }
       return Int64(digits)
@@ -97,7 +97,7 @@ internal import SystemPackage
   }
 
   /// The first 16 KiB of a text file; nil when it cannot be read.
-  internal static func smallFile(_ path: String) -> String? {
+  package static func smallFile(_ path: String) -> String? {
     let descriptor = unsafe path.withCString { unsafe pgw_open($0, O_RDONLY, 0) }
     guard descriptor >= 0 else { return nil }
     defer { _ = pgw_close(descriptor) }

@@ -16,8 +16,8 @@ public struct FileResidency: Sendable, Hashable {
   public let pages: CachedPages
   /// Names that the file has.
   public let links: Int
-  /// How many pages one fault maps: large when the file came into the cache in large folios. From a sample in the middle; nil when it
-  /// was not asked for, is not in memory or cannot be told.
+  /// How many pages one fault maps: large when the file came into the cache in large folios. From a sample in the part that has most
+  /// in memory; nil when it was not asked for, or the place of the sample is not in memory.
   public internal(set) var pagesPerFault: Int? = nil
   /// The resident share, 0 to 1, of equal parts of the file from its start; fewer parts than asked for when it has fewer pages. Empty
   /// when it was not asked for or is not known.
@@ -35,9 +35,13 @@ public struct FileResidency: Sendable, Hashable {
   internal mutating func addDetails(_ descriptor: CInt, parts: Int, sampling: Bool) {
     guard pages.knownFiles > 0 else { return }
     if parts > 0 { shares = Self.shares(descriptor, size: size, pages: pages, parts: parts) }
-    if sampling, pages.resident > 0 {
-      pagesPerFault = FileFacts.pagesPerFault(of: FileDescriptor(rawValue: descriptor), size: size)
-    }
+    guard sampling, pages.resident > 0 else { return }
+    // In the middle of the part that has most; a place that is not in memory would have to be loaded.
+    let told = shares.isEmpty ? Self.shares(descriptor, size: size, pages: pages, parts: 64) : shares
+    guard let fullest = told.indices.max(by: { told[$0] < told[$1] }) else { return }
+    let middle = Int64(Double(size) * (Double(fullest) + 0.5) / Double(told.count))
+    pagesPerFault = FileFacts.pagesPerFault(
+      of: FileDescriptor(rawValue: descriptor), size: size, around: middle)
   }
 
   private static func shares(_ descriptor: CInt, size: Int64, pages: CachedPages, parts: Int) -> [Double] {

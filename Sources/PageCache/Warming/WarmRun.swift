@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CPlatform
+@_spi(Testing) internal import MemoryMapping
+internal import Synchronization
+internal import SystemPackage
+
+/// One run of a ``CacheWarmer``, on the helper thread.
+internal struct WarmRun: ~Copyable {
+  private let options: CacheWarmer.Options
+  private let state: WarmState
+  private let window: Int64
+  private let budget: Int64
+  private let start = pgw_now_ns()
+  private var walk: TreeWalk? = nil
+  private var fileSystem: FileSystemKind? = nil
+  private var wanted: Int64 = 0
+  private var before = CachedPages()
+  private var after = CachedPages()
+  private var brought: Int64 = 0
+  private var skipped: Int64 = 0
+  private var failed: Int64 = 0
+  private var refused = 0
+  private var firstRefusal: Errno? = nil
+  private var isOverBudget = false
+  private var isInterrupted = false
+  private var pagesPerFault: Int? = nil
+  private var counts: WarmReport.ListCounts? = nil
+  /// Failures inside the windows of files, for the walk.
+  private var failures: [MappingError] = []
+  /// Brought since the room was looked at.
+  private var sinceLook: Int64 = 0
+
+  internal init(_ options: CacheWarmer.Options, _ state: WarmState) {
+    self.options = options
+    self.state = state
+    let page = Int64(SystemPage.size)
+    let asked = Int64(min(max(options.window ?? 8 << 20, 64 << 10), 1 << 30))
+    window = (asked + page - 1) / page * page
+    budget = max(0, options.budget ?? (MemoryRoom.bytes ?? 1 << 62) / 10 * 9)
+  }
+
+  private var isEnded: Bool { isInterrupted || isOverBudget }
+
+  internal mutating func folder(_ path: FilePath, range: Range<Int64>?) throws(MappingError) {
+    var walk = TreeWalk(
+      followsLinks: options.followsLinks, staysOnFileSystem: options.staysOnFileSystem, patterns: options.patterns)
+    fileSystem = (try? ObservedFile(path))?.fileSystem
+    let state = state
+    var ended = false
+    try walk.run(path, opening: true, isCancelled: { ended || state.isCancelled.load(ordering: .relaxed) }) { entry in
+      add(entry.descriptor, entry.stat, ranges: range.map { [$0] }) { entry.path }
+      ended = isEnded
+    }
+    if walk.wasCancelled, !isOverBudget { isInterrupted = true }
+    for failure in failures { walk.fail(failure) }
+    self.walk = walk
+  }
+
+  internal mutating func file(_ path: FilePath, ranges: [Range<Int64>]?, isAlone: Bool) throws(MappingError) {
+    let file = try ObservedFile(path)
+    let stat = try file.stat(path)
+    guard EntryKind(mode: stat.mode) == .regular else {
+      throw MappingError(.changed, operation: .init("warm"), path: path)
+    }
+    if isAlone {
+      fileSystem = file.fileSystem
+      state.total.store(
+        (ranges ?? [0..<stat.size]).reduce(0) { $0 + Int64($1.clamped(to: 0..<max(0, stat.size)).count) },
+        ordering: .relaxed)
+    }
+    add(file.number, stat, ranges: ranges) { path }
+    if isAlone {
+      if let failure = failures.first, brought == 0, skipped == 0 { throw failure }
+      let place = ranges?.first?.lowerBound ?? stat.size / 2
+      pagesPerFault = FileFacts.pagesPerFault(of: file.descriptor, size: stat.size, around: place)
+    }
+  }
+
+  internal mutating func list(_ list: HotRanges) {
+    var counts = WarmReport.ListCounts()
+    counts.files = list.files.count
+    state.total.store(list.bytes, ordering: .relaxed)
+    for entry in list.files where !isEnded {
+      do throws(MappingError) {
+        let file = try ObservedFile(entry.path)
+        let stat = try file.stat(entry.path)
+        guard EntryKind(mode: stat.mode) == .regular else {
+          throw MappingError(.changed, operation: .init("warm"), path: entry.path)
+        }
+        if stat.size != entry.size || stat.modified_ns != entry.modified { counts.changed += 1 }
+        add(file.number, stat, ranges: entry.ranges) { entry.path }
+      } catch {
+        counts.missing += 1
+        failures.append(error)
+      }
+    }
+    self.counts = counts
+    var walk = TreeWalk(followsLinks: false, staysOnFileSystem: false)
+    for failure in failures { walk.fail(failure) }
+    self.walk = walk
+  }
+
+  /// Warms ranges of an open file.
+  private mutating func add(
+    _ descriptor: CInt, _ stat: pgw_stat, ranges: [Range<Int64>]?, path: () -> FilePath
+  ) {
+    state.files.add(1, ordering: .relaxed)
+    // The kernel reads further ahead for this descriptor, on devices that are set to little.
+    _ = pgw_fadvise(descriptor, 0, 0, CInt(PGW_FADV_SEQUENTIAL))
+    let hasHoles = stat.allocated < stat.size && !options.loadsHoles
+    for range in ranges ?? [0..<max(0, stat.size)] where !isEnded {
+      let asked = range.clamped(to: 0..<max(0, stat.size))
+      guard !asked.isEmpty else { continue }
+      let known = CachedPages(descriptor: descriptor, range: asked)
+      before.add(known)
+      if known.knownFiles > 0, known.resident == known.pages {
+        wanted += Int64(asked.count)
+        skip(Int64(asked.count))
+        after.add(known)
+        continue
+      }
+      if options.method == .request { request(descriptor, asked, hasHoles) }
+      segments(descriptor, asked, hasHoles) { run, segment in run.segment(descriptor, segment, path) }
+      after.add(CachedPages(descriptor: descriptor, range: asked))
+    }
+  }
+
+  private mutating func skip(_ bytes: Int64) {
+    skipped += bytes
+    state.done.add(bytes, ordering: .relaxed)
+  }
+
+  /// Calls `body` for each part of a range that has storage.
+  private mutating func segments(
+    _ descriptor: CInt, _ range: Range<Int64>, _ hasHoles: Bool, _ body: (inout WarmRun, Range<Int64>) -> Void
+  ) {
+    guard hasHoles else { return body(&self, range) }
+    var at = range.lowerBound
+    while at < range.upperBound, !isEnded {
+      let data = pgw_seek_data(descriptor, at)
+      // At the end, or the file system does not tell: then it is all data.
+      if data < 0 {
+        if MappingError.currentErrno != .noSuchAddressOrDevice { body(&self, at..<range.upperBound) }
+        return
+      }
+      guard data < range.upperBound else { return }
+      let hole = pgw_seek_hole(descriptor, data)
+      let end = hole > data ? min(hole, range.upperBound) : range.upperBound
+      body(&self, max(data, at)..<end)
+      at = end
+    }
+  }
+
+  /// Asks for everything that is missing, without waiting, as far as the budget reaches.
+  private mutating func request(_ descriptor: CInt, _ range: Range<Int64>, _ hasHoles: Bool) {
+    var left = budget - brought
+    segments(descriptor, range, hasHoles) { run, segment in
+      // One call reads what the device reads ahead at most, and says nothing of the rest.
+      let step: Int64 = run.requestStep(descriptor)
+      var at = segment.lowerBound
+      while at < segment.upperBound, left > 0, !run.state.isCancelled.load(ordering: .relaxed) {
+        let end = min(segment.upperBound, at + step)
+        let known = CachedPages(descriptor: descriptor, range: at..<end)
+        if known.knownFiles == 0 || known.resident < known.pages {
+          if pgw_fadvise(descriptor, at, end - at, CInt(PGW_FADV_WILLNEED)) != 0 { run.refuse() }
+          left -= end - at
+        }
+        at = end
+      }
+    }
+  }
+
+  private func requestStep(_ descriptor: CInt) -> Int64 {
+    var stat = pgw_stat()
+    guard unsafe pgw_fstat(descriptor, &stat) == 0 else { return 128 << 10 }
+    return min(max(MemoryRoom.readAhead(device: stat.device) ?? 0, 128 << 10), 8 << 20)
+  }
+
+  private mutating func refuse() {
+    if refused == 0 { firstRefusal = MappingError.currentErrno }
+    refused += 1
+  }
+
+  /// Loads a part of a file, window by window.
+  private mutating func segment(_ descriptor: CInt, _ range: Range<Int64>, _ path: () -> FilePath) {
+    let page = Int64(SystemPage.size)
+    wanted += Int64(range.count)
+    var at = range.lowerBound / page * page
+    while at < range.upperBound {
+      if state.isCancelled.load(ordering: .relaxed) {
+        isInterrupted = true
+        return
+      }
+      let end = min(range.upperBound, at + window)
+      let bytes = end - max(at, range.lowerBound)
+      let known = CachedPages(descriptor: descriptor, range: at..<end)
+      if known.knownFiles > 0, known.resident == known.pages, options.method == .populate {
+        skip(bytes)
+      } else {
+        let missing = known.knownFiles > 0 ? (known.pages - known.resident) * page : bytes
+        guard hasRoom(missing) else { return }
+        let lost = load(descriptor, at..<end, path)
+        failed += lost
+        brought += max(0, min(missing, bytes) - lost)
+        sinceLook += missing
+        state.done.add(bytes, ordering: .relaxed)
+      }
+      at = end
+    }
+  }
+
+  /// False once the budget is used up; the memory that is really left is looked at for every 256 MiB.
+  private mutating func hasRoom(_ bytes: Int64) -> Bool {
+    if brought + bytes > budget { isOverBudget = true }
+    if sinceLook >= 256 << 20, options.budget == nil {
+      sinceLook = 0
+      if let room = MemoryRoom.bytes, room < budget / 16 { isOverBudget = true }
+    }
+    return !isOverBudget
+  }
+
+  /// Waits until a window is in memory.
+  ///
+  /// - Returns: bytes that cannot be had.
+  private mutating func load(_ descriptor: CInt, _ range: Range<Int64>, _ path: () -> FilePath) -> Int64 {
+    let length = Int(range.upperBound - range.lowerBound)
+    if let base = unsafe pgw_map(nil, length, 1, CInt(PGW_MAP_SHARED), descriptor, range.lowerBound) {
+      let loaded = unsafe pgw_madvise(base, length, CInt(PGW_MADV_POPULATE_READ)) == 0
+      // A bad page is a fault like any other here: what cannot be had is found by reading.
+      if !loaded, MappingError.currentErrno != .badAddress { refuse() }
+      _ = unsafe pgw_unmap(base, length)
+      if loaded { return 0 }
+    } else {
+      refuse()
+    }
+    return read(descriptor, range, path)
+  }
+
+  /// Reads a window, for what cannot be mapped or populated; finds what cannot be had, page by page.
+  private mutating func read(_ descriptor: CInt, _ range: Range<Int64>, _ path: () -> FilePath) -> Int64 {
+    let page = Int64(SystemPage.size)
+    var lost: Int64 = 0
+    unsafe withUnsafeTemporaryAllocation(byteCount: 256 << 10, alignment: 64) { buffer in
+      let base = buffer.baseAddress!
+      var at = range.lowerBound
+      var step = Int64(buffer.count)
+      while at < range.upperBound {
+        let count = min(step, range.upperBound - at)
+        let got = unsafe pgw_pread(descriptor, base, Int(count), at)
+        if got > 0 {
+          at += Int64(got)
+          continue
+        }
+        if got < 0, count > page {
+          step = page
+          continue
+        }
+        if failures.count < TreeWalk.keptFailures {
+          failures.append(
+            got < 0
+              ? .failed(.read, path(), offset: at, length: count)
+              : MappingError(.truncated, operation: .init("warm"), path: path(), offset: at))
+        }
+        // Nothing follows the end; behind a bad page there may be good ones.
+        lost += got < 0 ? count : range.upperBound - at
+        at = got < 0 ? at + count : range.upperBound
+      }
+    }
+    return lost
+  }
+
+  internal func report(_ path: FilePath) -> WarmReport {
+    WarmReport(
+      path: path, walk: walk?.counts, fileSystem: fileSystem, wanted: wanted, before: before, after: after,
+      brought: brought, skipped: skipped, failed: failed, refused: refused, firstRefusal: firstRefusal, budget: budget,
+      isOverBudget: isOverBudget, isInterrupted: isInterrupted || state.isCancelled.load(ordering: .relaxed),
+      nanoseconds: pgw_now_ns() - start, pagesPerFault: pagesPerFault, list: counts)
+  }
+}
