@@ -81,7 +81,7 @@ package struct HeldFileIndex {
 
   /// Finds out what lists of mappings call the file at a path.
   package mutating func learn(path: FilePath, device: UInt64, inode: UInt64, mode: UInt32, number: Int) {
-    if let mapped = Self.hasOneName(device) ? device : learned[device] {
+    if let mapped = Self.isMadeUp(device) ? learned[device] : device {
       byMaps[Node(device: mapped, inode: inode), default: []].append(number)
       return
     }
@@ -95,7 +95,7 @@ package struct HeldFileIndex {
   /// The same of an open file.
   package mutating func learn(descriptor: CInt, device: UInt64, inode: UInt64, number: Int) {
     var key = Node(device: device, inode: inode)
-    if !Self.hasOneName(device), let shown = Self.shown(descriptor) {
+    if Self.isMadeUp(device), let shown = Self.shown(descriptor) {
       key = shown
       // A file system that also changes the inode has to be asked for each file.
       if shown.inode == inode { learned[device] = shown.device }
@@ -103,12 +103,12 @@ package struct HeldFileIndex {
     byMaps[key, default: []].append(number)
   }
 
-  /// True for the number of a block device, which stat and lists of mappings share. Those with major number 0 are made up.
-  private static func hasOneName(_ device: UInt64) -> Bool {
+  /// False for the number of a block device, which stat and lists of mappings share. Those with major number 0 are made up.
+  package static func isMadeUp(_ device: UInt64) -> Bool {
     #if os(Linux)
-      (device >> 8) & 0xFFF != 0 || (device >> 32) & ~0xFFF != 0
+      (device >> 8) & 0xFFF == 0 && (device >> 32) & ~0xFFF == 0
     #else
-      true
+      false
     #endif
   }
 
@@ -202,6 +202,14 @@ package struct HeldFileIndex {
       }
     }
     return found
+  }
+
+  /// True when a mapping shows one of the files.
+  package func holds(_ mapping: ProcessMapping, of process: Int32) -> Bool {
+    guard let candidates = byMaps[Node(device: mapping.device, inode: mapping.inode)] else { return false }
+    return candidates.contains {
+      candidates.count == 1 && nodes[$0].device == mapping.device || confirms(nodes[$0], mapping, of: process)
+    }
   }
 
   /// Where the number in the list is that of several files: stat on what is mapped, or at its path, has the last word. Where neither

@@ -129,11 +129,7 @@ extension FileHolder {
 
 extension ProcessMapping {
   /// For instance `7f0012345000-7f0012346000`.
-  var addressText: String { addresses.text }
-}
-
-extension Range<UInt64> {
-  var text: String { "\(String(lowerBound, radix: 16))-\(String(upperBound, radix: 16))" }
+  var addressText: String { addresses.hexadecimal }
 }
 
 extension MappingMemory {
