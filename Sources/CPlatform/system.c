@@ -146,6 +146,29 @@ int pgw_unmap(void *base, size_t length) { return munmap(base, length); }
 int pgw_protect(void *base, size_t length, int protection) { return mprotect(base, length, protection); }
 int pgw_unlock(const void *base, size_t length) { return munlock(base, length); }
 
+void pgw_read_lock_limit(pgw_lock_limit *out) {
+  *out = (pgw_lock_limit){.soft = -1, .hard = -1};
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0) {
+    if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur <= INT64_MAX) out->soft = (int64_t)limit.rlim_cur;
+    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max <= INT64_MAX) out->hard = (int64_t)limit.rlim_max;
+  }
+#if defined(__linux__)
+  int descriptor = pgw_open("/proc/self/status", O_RDONLY, 0);
+  if (descriptor < 0) return;
+  char text[4096];
+  ssize_t got = pgw_pread(descriptor, text, sizeof text - 1, 0);
+  close(descriptor);
+  if (got <= 0) return;
+  text[got] = 0;
+  const char *line = strstr(text, "\nVmLck:");
+  if (line) out->used = strtoll(line + 7, NULL, 10) * 1024;
+  line = strstr(text, "\nCapEff:");
+  // CAP_IPC_LOCK is bit 14.
+  if (line) out->is_privileged = strtoull(line + 8, NULL, 16) >> 14 & 1;
+#endif
+}
+
 #if defined(SEEK_DATA) && defined(SEEK_HOLE)
 int64_t pgw_seek_data(int descriptor, int64_t offset) { return lseek(descriptor, offset, SEEK_DATA); }
 int64_t pgw_seek_hole(int descriptor, int64_t offset) { return lseek(descriptor, offset, SEEK_HOLE); }

@@ -175,7 +175,7 @@ private struct FlushBatch {
 
 extension MappingError {
   /// The error of a sync that just failed. Reads the thread's errno.
-  fileprivate static func failedSync(_ path: FilePath) -> MappingError {
+  internal static func failedSync(_ path: FilePath) -> MappingError {
     var error = MappingError.failed(.flush, path)
     switch error.errno {
     case .ioError?, .noSpace?, .diskQuotaExceeded?:

@@ -9,10 +9,11 @@ struct Pagewise: ParsableCommand {
 
   static let configuration = CommandConfiguration(
     commandName: "pagewise",
-    abstract: "Measures how files are best read, and shows, flushes, checks and appends what is written.",
+    abstract: "Measures how files are best read; shows and changes what of them is in memory, on disk and mapped.",
     version: version,
     subcommands: [
-      AdviseCommand.self, ResidencyCommand.self, DirtyCommand.self, FlushCommand.self, VerifyCommand.self,
+      AdviseCommand.self, ResidencyCommand.self, WarmCommand.self, EvictCommand.self, LockCommand.self,
+      WhoCommand.self, HazardsCommand.self, DirtyCommand.self, FlushCommand.self, VerifyCommand.self,
       AppendCommand.self,
     ])
 }

@@ -10,6 +10,7 @@
 #include "pgw_copy.h"
 #include "pgw_guard.h"
 #include "pgw_observe.h"
+#include "pgw_processes.h"
 #include "pgw_scan.h"
 #include "pgw_storage.h"
 #include "pgw_system.h"

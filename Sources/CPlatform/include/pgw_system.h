@@ -109,6 +109,13 @@ int pgw_protect(void *base, size_t length, int protection);
 /// mlock2 with MLOCK_ONFAULT where `on_fault`.
 int pgw_lock(const void *base, size_t length, bool on_fault);
 int pgw_unlock(const void *base, size_t length);
+/// What this process may lock. Bytes; -1 without a limit.
+typedef struct pgw_lock_limit {
+  int64_t soft, hard;
+  int64_t used;
+  bool is_privileged;  // CAP_IPC_LOCK
+} pgw_lock_limit;
+void pgw_read_lock_limit(pgw_lock_limit *out);
 
 /// mincore: one byte a page, bit 0 says resident.
 int pgw_mincore(void *base, size_t length, unsigned char *vector);

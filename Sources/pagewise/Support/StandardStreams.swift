@@ -66,6 +66,8 @@ enum Standard {
     return text.isEmpty ? nil : text
   }
 
+  static var isRoot: Bool { geteuid() == 0 }
+
   /// Seconds of the monotonic clock.
   static var now: Double {
     var time = timespec()

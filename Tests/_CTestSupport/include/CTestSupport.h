@@ -82,6 +82,36 @@ int pgt_limit_address_space(uint64_t bytes);
 bool pgt_is_root(void);
 int pgt_descriptor_flags_cloexec(int descriptor);
 
+// ---------------------------------------------------------------------------------- holders
+
+/// What a child does with a file: one mapping.
+typedef struct pgt_hold {
+  int64_t offset, length;
+  /// Bytes from the front that it reads, and that it stores to.
+  int64_t reads, stores;
+  bool shared, writable, locked;
+  /// Out: where it lies.
+  uintptr_t address;
+} pgt_hold;
+enum { PGT_OPEN_READ = 1, PGT_OPEN_WRITE = 2, PGT_OPEN_READ_WRITE = 4, PGT_OPEN_PATH = 8 };
+/// A child that maps `path` so, keeps it open as `opens` says (numbers from 3 on, in the order of the bits) and then sleeps until it is
+/// killed. It has no other mapping of a file that the test made, and no other descriptor. `threads`: one thread more. Returns when it is
+/// ready: the pid or -errno.
+pid_t pgt_fork_holder(const char *path, pgt_hold *holds, int count, int opens, bool threads);
+/// A child that sleeps and has `count` mappings more than its limits allow it to join.
+pid_t pgt_fork_mappings(int count);
+/// A child under RLIMIT_MEMLOCK, without CAP_IPC_LOCK, that has locked `locked` bytes.
+pid_t pgt_fork_locker(uint64_t limit, uint64_t locked);
+/// A child in `folder` that dies of a signal and leaves a core there, of headers and notes only. Returns its pid.
+pid_t pgt_fork_crash(const char *folder, const char *path, int kind, uintptr_t *address);
+enum {
+  PGT_CRASH_PAST_END = 1,   ///< reads the second page of a shared mapping of `path`, which has one
+  PGT_CRASH_READ_ONLY = 2,  ///< stores to a read-only mapping of `path`
+  PGT_CRASH_UNMAPPED = 3,   ///< reads address 16
+  PGT_CRASH_STACK = 4,      ///< runs down its stack
+  PGT_CRASH_ABORT = 5,      ///< abort(): no address
+};
+
 // ---------------------------------------------------------------------------------- file systems
 
 int pgt_mount_tmpfs(const char *folder, const char *options);

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CPlatform
+public import MemoryMapping
+public import SystemPackage
+
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#elseif canImport(Darwin)
+  internal import Darwin
+#endif
+
+/// Looks for mappings that can kill or mislead their process: see ``Hazard/Kind``.
+///
+/// Reads only. Of a file, its numbers are asked and, where it is local and has holes, the list of its blocks; no content is read. A
+/// network file system whose server does not answer holds the scan up.
+public struct HazardScanner: Sendable {
+  /// Which mappings to look at.
+  public enum Scope: Sendable, Hashable {
+    /// All of all processes that this user may look at.
+    case all
+    /// All of one process.
+    case process(Int32)
+    /// Those of these files, and of all files below these folders, in all processes. Of a file, those of the same device and inode
+    /// and those of the same path, so that one that was replaced is found too; of a folder, those whose path begins with it.
+    case paths([FilePath])
+  }
+
+  public init() {}
+
+  /// Looks once.
+  ///
+  /// - Parameters:
+  ///   - scope: which mappings.
+  ///   - progress: gets the share that is done and what is done now.
+  ///   - isCancelled: asked for each process; when true the report has what was found so far.
+  /// - Throws: ``MappingError`` when the processes cannot be listed; for one process when it is not there or may not be read
+  ///   (`permissionDenied`); for a path when nothing stands there and nothing of that name is mapped either.
+  /// - Complexity: O(mappings), some microseconds for each file that is mapped anywhere.
+  public func scan(
+    _ scope: Scope, progress: (Double, String) -> Void = { _, _ in }, isCancelled: () -> Bool = { false }
+  ) throws(MappingError) -> HazardReport {
+    var look = HazardLook()
+    var counts = ProcessCounts()
+    var isInterrupted = false
+    if case .process(let process) = scope {
+      try look.one(process)
+      counts.seen = 1
+    } else {
+      var wanted = WantedPaths()
+      if case .paths(let paths) = scope { try wanted.add(paths) }
+      let list = try ProcessList.all()
+      counts.areHidden = ProcessList.areHidden(in: list)
+      for (position, process) in list.enumerated() {
+        if isCancelled() {
+          isInterrupted = true
+          counts.unknown += list.count - position
+          break
+        }
+        progress(Double(position) / Double(list.count), "\(position) of \(list.count) processes seen")
+        switch look.look(at: process, wanted: &wanted) {
+        case .seen: counts.seen += 1
+        case .nothing: break
+        case .refused:
+          counts.seen += 1
+          counts.unknown += 1
+        }
+      }
+      if !isInterrupted, let missing = wanted.missing { throw missing }
+    }
+    return HazardReport(
+      hazards: look.sorted, processes: counts, mappings: look.mappings, unknownFiles: look.unknownFiles,
+      isInterrupted: isInterrupted)
+  }
+}
+
+/// The files and folders whose mappings are wanted; all where there are none.
+private struct WantedPaths {
+  private struct Wanted {
+    let path: FilePath
+    let isFolder: Bool
+    let error: MappingError?
+    var wasMet = false
+  }
+  private var wanted: [Wanted] = []
+  private var index = HeldFileIndex()
+
+  var isEmpty: Bool { wanted.isEmpty }
+
+  mutating func add(_ paths: [FilePath]) throws(MappingError) {
+    for path in paths {
+      do throws(MappingError) {
+        let stat = try EntryKind.stat(path, follows: true)
+        let isFolder = EntryKind(mode: stat.mode) == .directory
+        if !isFolder {
+          let number = index.add(device: stat.device, inode: stat.inode)
+          index.learn(path: path, device: stat.device, inode: stat.inode, mode: stat.mode, number: number)
+        }
+        wanted.append(Wanted(path: try Self.resolved(path), isFolder: isFolder, error: nil))
+      } catch {
+        guard error.code == .notFound, let name = path.lastComponent else { throw error }
+        // Deleted: its folder may still be there, and somebody may map it.
+        let folder = path.removingLastComponent()
+        guard let parent = try? Self.resolved(folder.isEmpty ? "." : folder) else { throw error }
+        wanted.append(Wanted(path: parent.appending(name), isFolder: false, error: error))
+      }
+    }
+  }
+
+  private static func resolved(_ path: FilePath) throws(MappingError) -> FilePath {
+    guard let resolved = unsafe path.withPlatformString({ unsafe pgw_real_path($0) }) else {
+      throw .failed(.stat, path)
+    }
+    defer { unsafe free(resolved) }
+    return unsafe FilePath(platformString: resolved)
+  }
+
+  mutating func contains(_ mapping: ProcessMapping, of process: Int32) -> Bool {
+    if wanted.isEmpty { return true }
+    if let path = mapping.path {
+      for place in wanted.indices
+      where wanted[place].isFolder ? path.starts(with: wanted[place].path) : path == wanted[place].path {
+        wanted[place].wasMet = true
+        return true
+      }
+    }
+    return index.holds(mapping, of: process)
+  }
+
+  /// The error of a path that neither stands anywhere nor is mapped.
+  var missing: MappingError? { wanted.first { !$0.wasMet && $0.error != nil }?.error }
+}
+
+/// The findings of one scan.
+private struct HazardLook {
+  private var reader = ProcText()
+  private var states: [FileKey: MappedFileState?] = [:]
+  private var hazards: [Hazard] = []
+  private(set) var mappings = 0
+  private(set) var unknownFiles = 0
+  private lazy var mappingLimit = limitOfMappings()
+
+  private struct FileKey: Hashable {
+    let device: UInt64
+    let inode: UInt64
+    let name: [UInt8]
+    let isDeleted: Bool
+  }
+
+  enum Outcome { case seen, nothing, refused }
+
+  var sorted: [Hazard] {
+    hazards.sorted {
+      (-$0.severity.rawValue, $0.process.id, $0.addresses.first?.lowerBound ?? 0)
+        < (-$1.severity.rawValue, $1.process.id, $1.addresses.first?.lowerBound ?? 0)
+    }
+  }
+
+  mutating func one(_ process: Int32) throws(MappingError) {
+    let operation = MappingError.Operation("look at process \(process)")
+    if let reason = reader.read("/proc/\(process)/maps") {
+      let isGone = reason == .noSuchFileOrDirectory || reason == .noSuchProcess
+      throw MappingError(
+        isGone ? .notFound : .permissionDenied, operation: operation, errno: reason,
+        detail: .note(isGone ? "no process that runs has this number" : "it belongs to another user, or is protected"))
+    }
+    var all = WantedPaths()
+    take(process, &all)
+  }
+
+  mutating func look(at process: Int32, wanted: inout WantedPaths) -> Outcome {
+    if let reason = reader.read("/proc/\(process)/maps") {
+      if reason == .noSuchFileOrDirectory || reason == .noSuchProcess { return .nothing }
+      return ProcessList.holdsNothing(process, &reader) ? .nothing : .refused
+    }
+    guard !reader.bytes.isEmpty else { return .nothing }
+    take(process, &wanted)
+    return .seen
+  }
+
+  /// All of a process whose maps were just read.
+  private mutating func take(_ process: Int32, _ wanted: inout WantedPaths) {
+    let all = ProcessMapping.all(reader.bytes)
+    var groups: [FileKey: [ProcessMapping]] = [:]
+    var order: [FileKey] = []
+    for mapping in all where mapping.inode != 0 && (mapping.path != nil || mapping.isMemoryFile) {
+      guard wanted.contains(mapping, of: process) else { continue }
+      mappings += 1
+      let key = FileKey(
+        device: mapping.device, inode: mapping.inode, name: mapping.nameBytes, isDeleted: mapping.isDeleted)
+      if groups[key, default: []].isEmpty { order.append(key) }
+      groups[key, default: []].append(mapping)
+    }
+    var found: [Finding] = []
+    for key in order {
+      guard let group = groups[key], let first = group.first else { continue }
+      let known: MappedFileState?
+      if let cached = states[key] {
+        known = cached
+      } else {
+        known = MappedFileState(of: first, in: process)
+        states[key] = .some(known)
+        if known == nil { unknownFiles += 1 }
+      }
+      if let known {
+        found += Finding.all(known, group, in: process)
+      } else if first.isDeleted, !first.isMemoryFile {
+        // Its present state is not known; that its name is gone is.
+        found.append(Finding.nameless(group, in: process))
+      }
+    }
+    if wanted.isEmpty {
+      if let near = Finding.mappingLimit(all.count, mappingLimit) { found.append(near) }
+      if let near = lockLimit(process) { found.append(near) }
+    }
+    guard !found.isEmpty else { return }
+    let identity = ProcessIdentity(asking: process, &reader)
+    hazards += found.map { $0.hazard(identity) }
+  }
+
+  private mutating func limitOfMappings() -> Int64? {
+    guard reader.read("/proc/sys/vm/max_map_count") == nil else { return nil }
+    return ProcText.number(after: "", in: reader.text)
+  }
+
+  private mutating func lockLimit(_ process: Int32) -> Finding? {
+    guard reader.read("/proc/\(process)/status") == nil else { return nil }
+    let status = reader.text
+    guard let locked = ProcText.number(after: "VmLck:", in: status), locked > 0,
+      // With CAP_IPC_LOCK there is no limit.
+      !Finding.hasCapability(14, status: status), reader.read("/proc/\(process)/limits") == nil
+    else { return nil }
+    return Finding.lockLimit(locked.multipliedReportingOverflow(by: 1024).partialValue, limits: reader.text)
+  }
+}
