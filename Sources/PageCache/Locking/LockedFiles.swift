@@ -186,5 +186,5 @@ extension LockedFiles.Limit {
   /// Called by the one owner only.
   func add(_ base: UnsafeMutableRawPointer, _ length: Int) { unsafe ranges.append((base, length)) }
 
-  deinit { for unsaferange in unsafe ranges { _ = unsafe pgw_unmap(range.base, range.length) } }
+  deinit { while let range = unsafe ranges.popLast() { _ = unsafe pgw_unmap(range.base, range.length) } }
 }

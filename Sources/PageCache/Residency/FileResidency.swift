@@ -16,8 +16,8 @@ public struct FileResidency: Sendable, Hashable {
   public let pages: CachedPages
   /// Names that the file has.
   public let links: Int
-  /// How many pages one fault maps: large when the file came into the cache in large folios. From a sample in the part that has most
-  /// in memory; nil when it was not asked for, or the place of the sample is not in memory.
+  /// How many pages one fault maps: large when the file came into the cache in large folios. The median of seven samples; nil when it
+  /// was not asked for, or nothing is in memory where it was looked for.
   public internal(set) var pagesPerFault: Int? = nil
   /// The resident share, 0 to 1, of equal parts of the file from its start; fewer parts than asked for when it has fewer pages. Empty
   /// when it was not asked for or is not known.
@@ -35,13 +35,29 @@ public struct FileResidency: Sendable, Hashable {
   internal mutating func addDetails(_ descriptor: CInt, parts: Int, sampling: Bool) {
     guard pages.knownFiles > 0 else { return }
     if parts > 0 { shares = Self.shares(descriptor, size: size, pages: pages, parts: parts) }
-    guard sampling, pages.resident > 0 else { return }
-    // In the middle of the part that has most; a place that is not in memory would have to be loaded.
-    let told = shares.isEmpty ? Self.shares(descriptor, size: size, pages: pages, parts: 64) : shares
-    guard let fullest = told.indices.max(by: { told[$0] < told[$1] }) else { return }
-    let middle = Int64(Double(size) * (Double(fullest) + 0.5) / Double(told.count))
-    pagesPerFault = FileFacts.pagesPerFault(
-      of: FileDescriptor(rawValue: descriptor), size: size, around: middle)
+    if sampling, pages.resident > 0 { pagesPerFault = Self.pagesPerFault(descriptor, size: size, in: 0..<size) }
+  }
+
+  /// The median of samples in parts that are in memory. Each maps 4 MiB of the file and touches one page.
+  internal static func pagesPerFault(_ descriptor: CInt, size: Int64, in range: Range<Int64>) -> Int? {
+    let page = Int64(SystemPage.size)
+    let parts: Int64 = 64
+    var places: [Int64] = []
+    for part in 0..<parts {
+      // The middle page of each of the equal parts.
+      let middle = range.lowerBound + Int64(Int128(range.count) * Int128(2 * part + 1) / Int128(2 * parts))
+      if places.last.map({ middle / page > $0 / page }) ?? true,
+        CachedPages(descriptor: descriptor, range: middle..<min(size, middle + 1)).resident > 0
+      {
+        places.append(middle)
+      }
+    }
+    let wanted = min(7, places.count)
+    let samples = (0..<wanted).compactMap { index in
+      FileFacts.pagesPerFault(
+        of: FileDescriptor(rawValue: descriptor), size: size, around: places[(2 * index + 1) * places.count / (2 * wanted)])
+    }.sorted()
+    return samples.isEmpty ? nil : samples[samples.count / 2]
   }
 
   private static func shares(_ descriptor: CInt, size: Int64, pages: CachedPages, parts: Int) -> [Double] {

@@ -72,8 +72,8 @@ internal struct WarmRun: ~Copyable {
     add(file.number, stat, ranges: ranges) { path }
     if isAlone {
       if let failure = failures.first, brought == 0, skipped == 0 { throw failure }
-      let place = ranges?.first?.lowerBound ?? stat.size / 2
-      pagesPerFault = FileFacts.pagesPerFault(of: file.descriptor, size: stat.size, around: place)
+      let warm = (ranges?.first ?? 0..<stat.size).clamped(to: 0..<max(0, stat.size))
+      pagesPerFault = FileResidency.pagesPerFault(file.number, size: stat.size, in: warm)
     }
   }
 
@@ -116,19 +116,46 @@ internal struct WarmRun: ~Copyable {
       before.add(known)
       if known.knownFiles > 0, known.resident == known.pages {
         wanted += Int64(asked.count)
-        skip(Int64(asked.count))
+        skipped += Int64(asked.count)
+        state.done.add(Int64(asked.count), ordering: .relaxed)
         after.add(known)
         continue
       }
-      if options.method == .request { request(descriptor, asked, hasHoles) }
-      segments(descriptor, asked, hasHoles) { run, segment in run.segment(descriptor, segment, path) }
+      // Asked for all windows before the first is loaded: the kernel reads ahead of it.
+      var windows: [Window] = []
+      segments(descriptor, asked, hasHoles) { run, segment in run.plan(descriptor, segment, known, &windows) }
+      if options.method == .request { request(descriptor, stat.device, windows) }
+      for window in windows where !isEnded { load(descriptor, window, path) }
       after.add(CachedPages(descriptor: descriptor, range: asked))
     }
   }
 
-  private mutating func skip(_ bytes: Int64) {
-    skipped += bytes
-    state.done.add(bytes, ordering: .relaxed)
+  /// A part of a file that is loaded at once.
+  private struct Window {
+    let range: Range<Int64>
+    /// Bytes of it that were in memory before; nil where that is not known.
+    let resident: Int64?
+    var missing: Int64 { Int64(range.count) - (resident ?? 0) }
+  }
+
+  private mutating func plan(
+    _ descriptor: CInt, _ segment: Range<Int64>, _ known: CachedPages, _ windows: inout [Window]
+  ) {
+    let page = Int64(SystemPage.size)
+    wanted += Int64(segment.count)
+    var at = segment.lowerBound
+    while at < segment.upperBound {
+      // Windows end at multiples of their size.
+      let end = min(segment.upperBound, at / window * window + window)
+      var resident: Int64? = nil
+      if known.knownFiles > 0 {
+        // In whole pages, so at the ends of a range it can be more than there is.
+        let pages = known.resident == 0 ? 0 : CachedPages(descriptor: descriptor, range: at..<end).resident
+        resident = min(pages * page, end - at)
+      }
+      windows.append(Window(range: at..<end, resident: resident))
+      at = end
+    }
   }
 
   /// Calls `body` for each part of a range that has storage.
@@ -153,28 +180,20 @@ internal struct WarmRun: ~Copyable {
   }
 
   /// Asks for everything that is missing, without waiting, as far as the budget reaches.
-  private mutating func request(_ descriptor: CInt, _ range: Range<Int64>, _ hasHoles: Bool) {
+  private mutating func request(_ descriptor: CInt, _ device: UInt64, _ windows: [Window]) {
+    // One call reads what the device reads ahead at most, and says nothing of the rest.
+    let step = min(max(MemoryRoom.readAhead(device: device) ?? 0, 128 << 10), 8 << 20)
     var left = budget - brought
-    segments(descriptor, range, hasHoles) { run, segment in
-      // One call reads what the device reads ahead at most, and says nothing of the rest.
-      let step: Int64 = run.requestStep(descriptor)
-      var at = segment.lowerBound
-      while at < segment.upperBound, left > 0, !run.state.isCancelled.load(ordering: .relaxed) {
-        let end = min(segment.upperBound, at + step)
-        let known = CachedPages(descriptor: descriptor, range: at..<end)
-        if known.knownFiles == 0 || known.resident < known.pages {
-          if pgw_fadvise(descriptor, at, end - at, CInt(PGW_FADV_WILLNEED)) != 0 { run.refuse() }
-          left -= end - at
-        }
+    for window in windows where window.missing > 0 {
+      var at = window.range.lowerBound
+      while at < window.range.upperBound {
+        guard left > 0, !state.isCancelled.load(ordering: .relaxed) else { return }
+        let end = min(window.range.upperBound, at + step)
+        if pgw_fadvise(descriptor, at, end - at, CInt(PGW_FADV_WILLNEED)) != 0 { refuse() }
+        left -= end - at
         at = end
       }
     }
-  }
-
-  private func requestStep(_ descriptor: CInt) -> Int64 {
-    var stat = pgw_stat()
-    guard unsafe pgw_fstat(descriptor, &stat) == 0 else { return 128 << 10 }
-    return min(max(MemoryRoom.readAhead(device: stat.device) ?? 0, 128 << 10), 8 << 20)
   }
 
   private mutating func refuse() {
@@ -182,32 +201,21 @@ internal struct WarmRun: ~Copyable {
     refused += 1
   }
 
-  /// Loads a part of a file, window by window.
-  private mutating func segment(_ descriptor: CInt, _ range: Range<Int64>, _ path: () -> FilePath) {
-    let page = Int64(SystemPage.size)
-    wanted += Int64(range.count)
-    var at = range.lowerBound / page * page
-    while at < range.upperBound {
-      if state.isCancelled.load(ordering: .relaxed) {
-        isInterrupted = true
-        return
-      }
-      let end = min(range.upperBound, at + window)
-      let bytes = end - max(at, range.lowerBound)
-      let known = CachedPages(descriptor: descriptor, range: at..<end)
-      if known.knownFiles > 0, known.resident == known.pages, options.method == .populate {
-        skip(bytes)
-      } else {
-        let missing = known.knownFiles > 0 ? (known.pages - known.resident) * page : bytes
-        guard hasRoom(missing) else { return }
-        let lost = load(descriptor, at..<end, path)
-        failed += lost
-        brought += max(0, min(missing, bytes) - lost)
-        sinceLook += missing
-        state.done.add(bytes, ordering: .relaxed)
-      }
-      at = end
+  /// Loads a window, unless all of it was in memory.
+  private mutating func load(_ descriptor: CInt, _ window: Window, _ path: () -> FilePath) {
+    if state.isCancelled.load(ordering: .relaxed) {
+      isInterrupted = true
+      return
     }
+    if window.missing > 0 {
+      guard hasRoom(window.missing) else { return }
+      let lost = wait(for: descriptor, window.range, path)
+      failed += lost
+      brought += max(0, window.missing - lost)
+      sinceLook += window.missing
+    }
+    skipped += window.resident ?? 0
+    state.done.add(Int64(window.range.count), ordering: .relaxed)
   }
 
   /// False once the budget is used up; the memory that is really left is looked at for every 256 MiB.
@@ -223,9 +231,11 @@ internal struct WarmRun: ~Copyable {
   /// Waits until a window is in memory.
   ///
   /// - Returns: bytes that cannot be had.
-  private mutating func load(_ descriptor: CInt, _ range: Range<Int64>, _ path: () -> FilePath) -> Int64 {
-    let length = Int(range.upperBound - range.lowerBound)
-    if let base = unsafe pgw_map(nil, length, 1, CInt(PGW_MAP_SHARED), descriptor, range.lowerBound) {
+  private mutating func wait(for descriptor: CInt, _ range: Range<Int64>, _ path: () -> FilePath) -> Int64 {
+    let page = Int64(SystemPage.size)
+    let start = range.lowerBound / page * page
+    let length = Int(range.upperBound - start)
+    if let base = unsafe pgw_map(nil, length, 1, CInt(PGW_MAP_SHARED), descriptor, start) {
       let loaded = unsafe pgw_madvise(base, length, CInt(PGW_MADV_POPULATE_READ)) == 0
       // A bad page is a fault like any other here: what cannot be had is found by reading.
       if !loaded, MappingError.currentErrno != .badAddress { refuse() }
