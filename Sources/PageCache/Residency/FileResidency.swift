@@ -55,7 +55,8 @@ public struct FileResidency: Sendable, Hashable {
     let wanted = min(7, places.count)
     let samples = (0..<wanted).compactMap { index in
       FileFacts.pagesPerFault(
-        of: FileDescriptor(rawValue: descriptor), size: size, around: places[(2 * index + 1) * places.count / (2 * wanted)])
+        of: FileDescriptor(rawValue: descriptor), size: size,
+        around: places[(2 * index + 1) * places.count / (2 * wanted)])
     }.sorted()
     return samples.isEmpty ? nil : samples[samples.count / 2]
   }

@@ -28,7 +28,7 @@ public struct CacheWarmer: Sendable {
   ///   - path: a regular file or a folder; a symbolic link to one is followed.
   ///   - range: bytes, of each file; nil for all. What lies behind the end of a file is left out.
   ///   - progress: gets the share that is done (0 for folders, whose end is not known) and what is done now. On this thread.
-  ///   - isCancelled: asked ten times in a second, on this thread. The window that is being waited for ends first.
+  ///   - isCancelled: asked at the beginning and ten times in a second, on this thread. The window that is being waited for ends first.
   /// - Throws: ``MappingError`` when `path` itself cannot be opened or listed, or is neither. What fails below is counted in
   ///   ``WarmReport/walk``, what cannot be loaded in ``WarmReport/failed``.
   public func warm(
@@ -65,6 +65,7 @@ public struct CacheWarmer: Sendable {
   ) throws(MappingError) -> WarmReport {
     let state = WarmState()
     let options = options
+    if isCancelled() { state.isCancelled.store(true, ordering: .relaxed) }
     let outcome = HelperThread.run {
       var run = WarmRun(options, state)
       do throws(MappingError) {

@@ -66,6 +66,9 @@ public struct HotRanges: Sendable, Hashable {
   /// Empty.
   public init() {}
 
+  /// - Parameter files: ranges that ascend and do not touch each other.
+  package init(files: [File]) { self.files = files }
+
   /// Bytes of all ranges.
   public var bytes: Int64 { files.reduce(0) { $0 + $1.ranges.reduce(0) { $0 + Int64($1.count) } } }
   /// Ranges of all files.

@@ -123,7 +123,9 @@ internal struct WarmRun: ~Copyable {
       }
       // Asked for all windows before the first is loaded: the kernel reads ahead of it.
       var windows: [Window] = []
-      segments(descriptor, asked, hasHoles) { run, segment in run.plan(descriptor, segment, known, &windows) }
+      segments(descriptor, asked, hasHoles) { run, segment in
+        run.plan(descriptor, segment, known, isExact: ranges != nil, &windows)
+      }
       if options.method == .request { request(descriptor, stat.device, windows) }
       for window in windows where !isEnded { load(descriptor, window, path) }
       after.add(CachedPages(descriptor: descriptor, range: asked))
@@ -135,11 +137,13 @@ internal struct WarmRun: ~Copyable {
     let range: Range<Int64>
     /// Bytes of it that were in memory before; nil where that is not known.
     let resident: Int64?
+    /// Asked for as a range, not as a part of a whole file.
+    let isExact: Bool
     var missing: Int64 { Int64(range.count) - (resident ?? 0) }
   }
 
   private mutating func plan(
-    _ descriptor: CInt, _ segment: Range<Int64>, _ known: CachedPages, _ windows: inout [Window]
+    _ descriptor: CInt, _ segment: Range<Int64>, _ known: CachedPages, isExact: Bool, _ windows: inout [Window]
   ) {
     let page = Int64(SystemPage.size)
     wanted += Int64(segment.count)
@@ -153,7 +157,7 @@ internal struct WarmRun: ~Copyable {
         let pages = known.resident == 0 ? 0 : CachedPages(descriptor: descriptor, range: at..<end).resident
         resident = min(pages * page, end - at)
       }
-      windows.append(Window(range: at..<end, resident: resident))
+      windows.append(Window(range: at..<end, resident: resident, isExact: isExact))
       at = end
     }
   }
@@ -209,12 +213,20 @@ internal struct WarmRun: ~Copyable {
     }
     if window.missing > 0 {
       guard hasRoom(window.missing) else { return }
-      let lost = wait(for: descriptor, window.range, path)
+      // Exactly a short range of a list: the kernel would read on behind it.
+      if window.isExact, window.range.count < 1 << 20 {
+        let start = window.range.lowerBound
+        if pgw_fadvise(descriptor, start, Int64(window.range.count), CInt(PGW_FADV_WILLNEED)) != 0 { refuse() }
+      }
+      let lost = min(wait(for: descriptor, window.range, path), Int64(window.range.count))
+      let loaded = max(0, window.missing - lost)
       failed += lost
-      brought += max(0, window.missing - lost)
+      brought += loaded
+      skipped += Int64(window.range.count) - lost - loaded
       sinceLook += window.missing
+    } else {
+      skipped += Int64(window.range.count)
     }
-    skipped += window.resident ?? 0
     state.done.add(Int64(window.range.count), ordering: .relaxed)
   }
 
