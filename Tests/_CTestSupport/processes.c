@@ -39,9 +39,17 @@ pid_t pgt_spawn(const char *const *arguments, const char *const *environment, in
     posix_spawn_file_actions_adddup2(&actions, output, 1);
     posix_spawn_file_actions_adddup2(&actions, output, 2);
   }
+  // Threads of the test program block signals; a program that is started by a shell has none blocked.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
   pid_t pid = -1;
-  int result = posix_spawnp(&pid, arguments[0], &actions, NULL, (char *const *)arguments,
+  int result = posix_spawnp(&pid, arguments[0], &actions, &attributes, (char *const *)arguments,
                             environment ? (char *const *)environment : environ);
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   return result == 0 ? pid : -result;
 }
@@ -257,3 +265,5 @@ int pgt_set_attribute(const char *path, const char *name, const void *value, siz
 int pgt_get_attribute(const char *path, const char *name, void *value, size_t size) {
   return (int)getxattr(path, name, value, size);
 }
+
+int pgt_terminate(pid_t pid) { return kill(pid, SIGTERM); }

@@ -115,6 +115,9 @@ public struct RunningChild: ~Copyable {
     hasEnded = true
   }
 
+  /// Sends it SIGTERM.
+  public func terminate() { if !hasEnded { _ = pgt_terminate(pid) } }
+
   /// Waits for its end by itself; its status as in ``Child``.
   public mutating func wait(seconds: Int) -> Int {
     hasEnded = true

@@ -41,8 +41,7 @@ extension FileFacts {
   }
 
   internal mutating func askFileSystem(_ descriptor: CInt) {
-    var found = pgw_filesystem()
-    if unsafe pgw_fstatfs(descriptor, &found) == 0 { fileSystem = FileSystemKind(found) }
+    if let found = FileSystemKind(of: descriptor) { fileSystem = found }
   }
 
   /// A file system without a device of its own: /proc, network, FUSE, but also tmpfs, overlay and btrfs. What has a real
@@ -82,6 +81,14 @@ extension FileFacts {
     let start = (middle - half) & ~Int64(SystemPage.size - 1)
     let length = Int(min(half * 2 + Int64(SystemPage.size), size - start))
     guard length > 0 else { return nil }
+    // A page that is not in memory, or that nobody tells about, is not loaded to be looked at.
+    var state = pgw_cache_state()
+    let page = UInt64(middle) & ~UInt64(SystemPage.size - 1)
+    if unsafe pgw_cachestat(descriptor, page, 1, &state) != 0 {
+      guard Errno.current != .notPermitted, pgw_may_write(descriptor) else { return nil }
+    } else if state.cached == 0 {
+      return nil
+    }
     var options = MappedFile.Options()
     options.keepsDescriptor = true
     guard

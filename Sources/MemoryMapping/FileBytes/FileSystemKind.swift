@@ -44,6 +44,13 @@ public struct FileSystemKind: Sendable, Hashable, CustomStringConvertible {
       ?? FileSystemKind("0x" + String(UInt32(truncatingIfNeeded: magic), radix: 16), .local)
   }
 
+  /// The kind that an open file lies on; nil when the kernel does not say. C: `fstatfs`.
+  package init?(of descriptor: CInt) {
+    var found = pgw_filesystem()
+    guard unsafe pgw_fstatfs(descriptor, &found) == 0 else { return nil }
+    self.init(found)
+  }
+
   internal init(_ found: pgw_filesystem) {
     guard found.is_local_known else {
       self.init(magic: found.type)

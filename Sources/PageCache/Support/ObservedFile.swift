@@ -40,7 +40,7 @@ package struct ObservedFile: ~Copyable {
   }
 
   /// The file system it lies on; nil when the kernel does not say.
-  package var fileSystem: FileSystemKind? { (try? FileFacts(asking: descriptor))?.fileSystem }
+  package var fileSystem: FileSystemKind? { FileSystemKind(of: number) }
 
   /// Fills `target` from `offset`; an early end of the file is `truncated`.
   @inline(__always)

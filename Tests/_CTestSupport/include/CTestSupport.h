@@ -75,6 +75,8 @@ enum {
   PGT_WRITER_REWRITE = 3,  ///< cuts anywhere, grows again by writing the pattern from the front
 };
 int pgt_kill(pid_t pid);
+/// SIGTERM: also for a program that was started with SIGINT ignored.
+int pgt_terminate(pid_t pid);
 int pgt_set_user(uid_t user);
 int pgt_limit_memlock(uint64_t bytes);
 int pgt_limit_files(uint64_t count);
