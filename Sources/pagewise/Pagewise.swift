@@ -13,6 +13,6 @@ struct Pagewise: ParsableCommand {
     version: version,
     subcommands: [
       AdviseCommand.self, DirtyCommand.self, FlushCommand.self, VerifyCommand.self, AppendCommand.self,
-      WhoCommand.self, HazardsCommand.self,
+      WhoCommand.self, HazardsCommand.self, ExplainCommand.self,
     ])
 }

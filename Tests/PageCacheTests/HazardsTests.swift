@@ -123,7 +123,8 @@ import _TestSupport
   @Test func `files on other machines and behind programs are told`() {
     func kinds(_ magic: UInt64, shared: Bool, permissions: ProcessMapping.Permissions) -> [Hazard.Severity] {
       let state = MappedFileState(
-        size: 100, allocated: 4096, links: 1, isRegular: true, naming: .present, fileSystem: .init(magic: magic),
+        size: 100, allocated: 4096, links: 1, inode: 7, isRegular: true, naming: .present,
+        fileSystem: .init(magic: magic),
         free: 1)
       let mapping = ProcessMapping(
         addresses: 0x1000..<0x2000, permissions: permissions, isShared: shared, name: Array("/f".utf8))

@@ -182,10 +182,10 @@ private struct HazardLook {
 
   /// All of a process whose maps were just read.
   private mutating func take(_ process: Int32, _ wanted: inout WantedPaths) {
-    let all = ProcessMapping.all(reader.bytes)
+    let (all, count) = ProcessMapping.withFiles(reader.bytes)
     var groups: [FileKey: [ProcessMapping]] = [:]
     var order: [FileKey] = []
-    for mapping in all where mapping.inode != 0 && (mapping.path != nil || mapping.isMemoryFile) {
+    for mapping in all where mapping.path != nil || mapping.isMemoryFile {
       guard wanted.contains(mapping, of: process) else { continue }
       mappings += 1
       let key = FileKey(
@@ -212,7 +212,7 @@ private struct HazardLook {
       }
     }
     if wanted.isEmpty {
-      if let near = Finding.mappingLimit(all.count, mappingLimit) { found.append(near) }
+      if let near = Finding.mappingLimit(count, mappingLimit) { found.append(near) }
       if let near = lockLimit(process) { found.append(near) }
     }
     guard !found.isEmpty else { return }

@@ -25,6 +25,7 @@ package struct MappedFileState: Sendable, Hashable {
   package var allocated: Int64
   /// Names that it has left.
   package var links: UInt32
+  package var inode: UInt64
   package var isRegular: Bool
   package var naming: Naming
   package var fileSystem: FileSystemKind?
@@ -84,6 +85,7 @@ extension MappedFileState {
     size = place.stat.size
     allocated = place.stat.allocated
     links = place.stat.links
+    inode = place.stat.inode
     isRegular = EntryKind(mode: place.stat.mode) == .regular
     naming = .present
     var found = pgw_filesystem()

@@ -248,4 +248,18 @@ extension ProcessMapping {
     }
     return found
   }
+
+  /// Those that show files, and how many there are of all kinds.
+  package static func withFiles(_ bytes: [UInt8]) -> (mappings: [ProcessMapping], count: Int) {
+    let text = bytes.span
+    var found: [ProcessMapping] = []
+    var count = 0
+    var lines = TextLines()
+    while let line = lines.next(text) {
+      guard let parsed = MapsLine(text, line) else { continue }
+      count += 1
+      if parsed.inode != 0 { found.append(parsed.mapping(text)) }
+    }
+    return (found, count)
+  }
 }
