@@ -31,6 +31,8 @@ package struct MappedFileState: Sendable, Hashable {
   package var fileSystem: FileSystemKind?
   /// Bytes that the file system has left for this file's writers.
   package var free: Int64?
+  /// Bytes that the file system has in all.
+  package var capacity: Int64?
 
   /// Whether the mapped file is the one at its path.
   package enum Naming: Sendable, Hashable {
@@ -92,6 +94,7 @@ extension MappedFileState {
     if unsafe pgw_fstatfs(place.number, &found) == 0 {
       fileSystem = FileSystemKind(magic: found.type)
       free = Int64(clamping: found.free_bytes)
+      capacity = Int64(clamping: found.total_bytes)
     }
   }
 
