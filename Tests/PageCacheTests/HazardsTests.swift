@@ -96,6 +96,25 @@ import _TestSupport
     #expect(try Self.scan(child, path).isEmpty)
   }
 
+  @Test(.rootOnly("small file systems"), arguments: ["tmpfs", "ext4"])
+  func `holes that the file system has no room for are a danger`(_ kind: String) throws {
+    guard Skips.require(kind == "tmpfs" || Skips.hasProgram("mkfs.ext4"), kind, install: "apt-get install e2fsprogs")
+    else { return }
+    let image = kind == "tmpfs" ? try MountedImage(tmpfs: 1 << 20) : try MountedImage(.ext4)
+    let path = image.appending("f")
+    // Four times what there is in all.
+    let size: Int64 = kind == "tmpfs" ? 4 << 20 : 64 << 20
+    let file = try FileDescriptor.open(path, .readWrite, options: [.create], permissions: .ownerReadWrite)
+    try file.closeAfter { try file.resize(to: size) }
+    let child = try HoldingChild(path, [pgt_hold(0, size, writable: true)])
+    let hazard = try #require(try Self.scan(child, path).first)
+    #expect(hazard.kind == .sparse && hazard.severity == .danger && hazard.amount == size)
+    #expect((hazard.limit ?? .max) < size)
+    let page = try AddressExplanation(child.addresses[0], inProcess: child.id)
+    #expect(page.place == .file && page.file?.isHole == true && page.file?.fileSystem == kind)
+    #expect(page.file?.freeBytes == hazard.limit)
+  }
+
   @Test func `how bad holes are depends on the space that is left`() {
     func severity(_ missing: Int64, _ free: Int64?) -> Hazard.Severity {
       Finding.sparse(missing: missing, free: free, []).severity

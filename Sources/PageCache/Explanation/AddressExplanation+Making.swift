@@ -59,7 +59,7 @@ extension AddressExplanation {
 
   /// Explains an address by a saved text that an open file has from where it stands, such as standard input.
   ///
-  /// - Throws: as ``init(_:inMaps:)-([UInt8])``, and what reading says.
+  /// - Throws: as ``init(_:inMaps:)-(_,[UInt8])``, and what reading says.
   public init(_ address: UInt64, inMaps descriptor: FileDescriptor) throws(MappingError) {
     var reader = ProcText()
     if let reason = reader.read(descriptor.rawValue, limit: SavedMaps.limit) {

@@ -42,7 +42,7 @@ public struct HazardScanner: Sendable {
   ///   - isCancelled: asked for each process; when true the report has what was found so far.
   /// - Throws: ``MappingError`` when the processes cannot be listed; for one process when it is not there or may not be read
   ///   (`permissionDenied`); for a path when nothing stands there and nothing of that name is mapped either.
-  /// - Complexity: O(mappings), some microseconds for each file that is mapped anywhere.
+  /// - Complexity: O(mappings), and some system calls for each process and for each file that is mapped anywhere.
   public func scan(
     _ scope: Scope, progress: (Double, String) -> Void = { _, _ in }, isCancelled: () -> Bool = { false }
   ) throws(MappingError) -> HazardReport {
