@@ -374,6 +374,11 @@ import _TestSupport
     #expect(explain(0, 11, 128).place == .nullPointer && explain(1 << 63, 11, 1).place == .notUser)
     #expect(explain(0x4_5000, 11, 128).place == .notUser)
     #expect(explain(0x25000, 7, 2).cause.contains("it was unmapped since"))
+    // Names of any bytes do not break the sentence.
+    let odd = ProcessMapping(
+      addresses: 0x1_0000..<0x2_0000, permissions: .read, isShared: false, name: Array("/a\n\u{1B}[31m\u{202E}b".utf8))
+    let beside = AddressExplanation(0x2_0010, [odd], .savedMaps, file: { _, _ in nil })
+    #expect(beside.cause.contains("(/a??[31m?b), which ends 16 bytes before"))
     // A signal that was sent has no address to explain.
     #expect(
       FaultSignal(number: 7, code: 0, address: 5).address == nil

@@ -184,7 +184,7 @@ internal struct Scene {
     }
     if isSegmentation { return forbidden(mapping) }
     return (
-      "The address lies in memory without a file\(mapping.name.isEmpty ? "" : " (\(mapping.name))"), which allows "
+      "The address lies in memory without a file\(mapping.name.isEmpty ? "" : " (\(Self.shown(mapping)))"), which allows "
         + "\(words(mapping.permissions)).",
       "If an access failed, it was one that the mapping does not allow, or the mapping was another one then."
     )
@@ -254,11 +254,16 @@ internal struct Scene {
       ? "\(mapping.addresses.hexadecimal)" : "\(mapping.addresses.hexadecimal) (\(Self.shown(mapping)))"
   }
 
-  /// A name may have any bytes: what stands in a sentence has none that move the line.
+  /// A name may have any bytes: what stands in a sentence has none that break the line or turn its direction.
   private static func shown(_ mapping: ProcessMapping) -> String {
-    String(
-      String.UnicodeScalarView(mapping.name.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 })
-    )
+    var text = String.UnicodeScalarView()
+    for scalar in mapping.name.unicodeScalars {
+      switch scalar.properties.generalCategory {
+      case .control, .format, .lineSeparator, .paragraphSeparator: text.append("?")
+      default: text.append(scalar)
+      }
+    }
+    return String(text)
   }
 
   private func words(_ permissions: ProcessMapping.Permissions) -> String {

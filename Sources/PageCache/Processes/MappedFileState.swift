@@ -84,8 +84,9 @@ extension MappedFileState {
   }
 
   private init(_ place: borrowing Place) {
-    size = place.stat.size
-    allocated = place.stat.allocated
+    size = max(0, place.stat.size)
+    // A file system in a program can say anything.
+    allocated = max(0, place.stat.allocated)
     links = place.stat.links
     inode = place.stat.inode
     isRegular = EntryKind(mode: place.stat.mode) == .regular
