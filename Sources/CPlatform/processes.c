@@ -67,7 +67,7 @@ int pgw_open_place(const char *path) { return pgw_open(path, O_PATH, 0); }
 
 int pgw_reopen_place(int place) {
   char path[64];
-  snprintf(path, sizeof path, "/proc/self/fd/%d", place);
+  snprintf(path, sizeof path, "/proc/thread-self/fd/%d", place);
   return pgw_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 }
 

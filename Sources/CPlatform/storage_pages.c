@@ -27,7 +27,7 @@ typedef struct scan_arguments {
 } scan_arguments;
 enum { IS_FILE = 1 << 2, IS_PRESENT = 1 << 3, IS_SWAPPED = 1 << 4, IS_ZERO = 1 << 5 };
 
-static int open_pagemap(void) { return open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC); }
+static int open_pagemap(void) { return open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC); }
 
 int pgw_changed_pages(const void *base, size_t length, pgw_page_run *out, int capacity, size_t *next) {
   int pagemap = open_pagemap();
@@ -95,7 +95,7 @@ int pgw_changed_pages_portable(const void *base, size_t length, pgw_page_run *ou
 }
 
 int pgw_replaced_pages(const void *base, size_t length, uint64_t inode, pgw_page_run *out, int capacity) {
-  FILE *maps = fopen("/proc/self/maps", "re");
+  FILE *maps = fopen("/proc/thread-self/maps", "re");
   if (maps == NULL) return -1;
   uintptr_t low = (uintptr_t)base, high = low + length;
   int used = 0;
@@ -120,7 +120,7 @@ int pgw_replaced_pages(const void *base, size_t length, uint64_t inode, pgw_page
 
 int pgw_has_room_beside(int descriptor, int64_t bytes) {
   char link[40], path[4096];
-  snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+  snprintf(link, sizeof link, "/proc/thread-self/fd/%d", descriptor);
   ssize_t length = readlink(link, path, sizeof path - 1);
   if (length <= 0 || path[0] != '/') return -1;
   path[length] = 0;

@@ -154,7 +154,7 @@ void pgw_read_lock_limit(pgw_lock_limit *out) {
     if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max <= INT64_MAX) out->hard = (int64_t)limit.rlim_max;
   }
 #if defined(__linux__)
-  int descriptor = pgw_open("/proc/self/status", O_RDONLY, 0);
+  int descriptor = pgw_open("/proc/thread-self/status", O_RDONLY, 0);
   if (descriptor < 0) return;
   char text[4096];
   ssize_t got = pgw_pread(descriptor, text, sizeof text - 1, 0);
@@ -296,7 +296,7 @@ int pgw_lock(const void *base, size_t length, bool on_fault) { return mlock2(bas
 int pgw_mincore(void *base, size_t length, unsigned char *vector) { return mincore(base, length, vector); }
 
 int64_t pgw_mapped_pages(const void *base, size_t length) {
-  int descriptor = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  int descriptor = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return -1;
   size_t page = pgw_page_size();
   // PAGEMAP_SCAN (Linux 6.7): runs of present pages, a microsecond for thousands. Declared here for older headers.
@@ -344,7 +344,7 @@ bool pgw_is_at_mapping_limit(void) {
   if (got <= 0) return false;
   buffer[got] = 0;
   limit = strtol(buffer, NULL, 10);
-  descriptor = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  descriptor = open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return false;
   while ((got = read(descriptor, buffer, sizeof buffer)) > 0)
     for (ssize_t i = 0; i < got; i++) entries += buffer[i] == '\n';

@@ -81,7 +81,8 @@ import _TestSupport
         exit(7)
       } catch {
         let text = "\(error)"
-        guard error.code == .lockLimitReached, error.path == big, text.contains("RLIMIT_MEMLOCK allows \(16 * page) bytes"),
+        guard error.code == .lockLimitReached, error.path == big,
+          text.contains("RLIMIT_MEMLOCK allows \(16 * page) bytes"),
           text.contains("\(4 * page) are used"), text.contains("\(40 * page) are wanted"), text.contains("LimitMEMLOCK")
         else { exit(8) }
       }

@@ -80,7 +80,9 @@ import _TestSupport
     }
   }
 
-  @Test(.rootOnly("what another user is told")) func `what the kernel hides is not permitted, where others say 100 %`() throws {
+  @Test(.rootOnly("what another user is told")) func `what the kernel hides is not permitted, where others say 100 %`()
+    throws
+  {
     guard Skips.require(Skips.hasProgram("setpriv"), "another user", install: "apt-get install util-linux") else {
       return
     }
@@ -147,7 +149,8 @@ import _TestSupport
     withEvery(
       "arguments",
       in: [
-        (["residency"], "PATH"), (["residency", "-o", "NONE", "f"], "NONE"), (["residency", "--top", "x", "f"], "--top"),
+        (["residency"], "PATH"), (["residency", "-o", "NONE", "f"], "NONE"),
+        (["residency", "--top", "x", "f"], "--top"),
         (["residency", "--sort", "x", "f"], "--sort"), (["residency", "--watch", "0", "f"], "--watch"),
         (["residency", "--watch", "nan", "f"], "--watch"), (["residency", "--count", "2", "f"], "--watch"),
         (["residency", "--json", "--raw", "f"], "one of"), (["residency", "--into", "x", "f"], "--openmetrics"),
@@ -172,7 +175,9 @@ import _TestSupport
       let result = try tool.run([command, "--help"])
       #expect(result.status == 0 && result.errors.isEmpty)
       for status in ["  0    ", "  1    ", "  64   ", "  130  "] { #expect(result.output.contains(status)) }
-      for line in result.lines where line.count > 80 && !line.hasPrefix("USAGE: ") { Issue.record("\(command): \(line)") }
+      for line in result.lines where line.count > 80 && !line.hasPrefix("USAGE: ") {
+        Issue.record("\(command): \(line)")
+      }
     }
   }
 
@@ -288,7 +293,8 @@ import _TestSupport
     #expect(table.status == 2 && table.errors.isEmpty)
     #expect(table.output.contains("synced      1 dirty file\n"))
     #expect(table.output.contains("mapped twice, by 1 process, "), "\(table.output)")
-    #expect(table.output.contains("PID \(child.id) ") && table.output.contains(" maps it twice, 32.0 KiB in its page table"))
+    #expect(
+      table.output.contains("PID \(child.id) ") && table.output.contains(" maps it twice, 32.0 KiB in its page table"))
     let report = try #require(try tool.run(["evict", "--json", path.string]).json()["reports"].items.first)
     let stayed = try #require(report["stayed"].items.first)
     #expect(report["stayed_files"] == .number("1") && report["cache_after"]["resident_pages"] != .number("0"))
@@ -307,7 +313,9 @@ import _TestSupport
     guard try Self.isPossible(tool) else { return }
     let path = try tool.folder.file("f", PatternFile.bytes(0..<16 * Self.page))
     let report = tool.folder.appending("report").string
-    var child = try RunningChild(["sh", "-c", "exec \"$1\" lock \"$2\" >\"$3\"", "sh", try Tool.path(), path.string, report])
+    var child = try RunningChild([
+      "sh", "-c", "exec \"$1\" lock \"$2\" >\"$3\"", "sh", try Tool.path(), path.string, report,
+    ])
     withWatchdog("lock", seconds: 60) {
       while !ProcessView.text(FilePath(report)).hasSuffix("\n\n") { pgt_sleep_us(2000) }
       #expect(ProcessView.text(FilePath(report)).contains("locked      1 file, 64.0 KiB (65,536 bytes)\n"))

@@ -48,6 +48,8 @@ import _TestSupport
       ])
     #expect(hazard["path"] == .string(path.string) && hazard["amount"] == .number("4096") && hazard["limit"] == .null)
     #expect(hazard["addresses"].items.map(\.text) == ["\(start)-\(String(child.addresses[0] + 8192, radix: 16))"])
+    let ignored = try tool.run(["hazards", "--ignore", "sparse", "--ignore", "past_end", path.string])
+    #expect(ignored.status == 0 && ignored.output.hasPrefix("found       no hazards\n"))
     let full = try tool.run(["hazards", path.string], shell: "exec \"$@\" >/dev/full")
     #expect(full.status == 1 && full.errors.contains("No space left"))
   }
@@ -65,7 +67,10 @@ import _TestSupport
     let all = try tool.run(["hazards", "--all", "--json"])
     #expect(all.status == 2)
     let found = try #require(try all.json()["reports"].items.first)["hazards"].items
-    #expect(found.filter { $0["pid"] == .number("\(child.id)") }.map { $0["kind"] } == [.string("replaced")])
+    #expect(
+      found.filter { $0["pid"] == .number("\(child.id)") && $0["path"] == .string(path.string) }.map { $0["kind"] } == [
+        .string("replaced")
+      ])
   }
 
   @Test func `what is not there: status 1; wrong usage: status 64`() throws {
@@ -77,7 +82,7 @@ import _TestSupport
     #expect(process.status == 1 && process.errors.contains("no process that runs has this number"), "\(process)")
     for arguments in [
       ["--pid", "0"], ["--pid=-1"], ["--pid", "x"], ["--pid", "99999999999"], ["--pid", "1", "--all"], ["--all", "f"],
-      ["--pid", "1", "f"], [""],
+      ["--pid", "1", "f"], [""], ["--ignore", "all"], ["--ignore"],
     ] {
       let wrong = try tool.run(["hazards"] + arguments)
       #expect(wrong.status == 64 && wrong.output.isEmpty && !wrong.errors.isEmpty, "\(arguments)")

@@ -118,5 +118,20 @@ import _TestSupport
     let report = try #require(try tool.run(["who", "--json", path.string], shell: shell).json()["reports"].items.first)
     #expect(report["processes"]["complete"] == .bool(false))
     #expect((report["processes"]["unknown"].number ?? 0) >= 2)
+    // A /proc that shows no one else's processes, or none of what is in them.
+    for (option, isHidden) in [("1", false), ("2", true)] {
+      let mount = "mount -t proc -o hidepid=\(option) proc /proc || exit 99"
+      let inner = """
+        cp "$1" "\(tool.folder.path.string)/tool" && shift
+        exec unshare -m sh -c '\(mount); exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"' sh \
+          "\(tool.folder.path.string)/tool" "$@"
+        """
+      let hidden = try tool.run(["who", "--json", path.string], shell: inner)
+      guard Skips.require(hidden.status != 99, "hidepid", install: "the right to mount") else { continue }
+      #expect(hidden.status == 0, "\(hidden)")
+      let processes = try #require(try hidden.json()["reports"].items.first)["processes"]
+      #expect(processes["hidden"] == .bool(isHidden) && processes["complete"] == .bool(false))
+      if !isHidden { #expect((processes["unknown"].number ?? 0) >= 2) }
+    }
   }
 }

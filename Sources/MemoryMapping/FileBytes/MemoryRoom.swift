@@ -17,7 +17,7 @@ internal import SystemPackage
   /// process, whichever is less. Nil where nothing can be asked. Reads a few files of /proc and /sys, about 50 µs.
   public static var bytes: Int64? {
     let system = smallFile("/proc/meminfo").flatMap { number(after: "MemAvailable:", in: $0) }.map { $0 * 1024 }
-    let group = smallFile("/proc/self/cgroup").flatMap { cgroupRoom($0, read: smallFile) }
+    let group = smallFile("/proc/thread-self/cgroup").flatMap { cgroupRoom($0, read: smallFile) }
     switch (system, group) {
     case (let a?, let b?): return min(a, b)
     case (let a?, nil): return a
@@ -36,7 +36,7 @@ internal import SystemPackage
     // RLIM_INFINITY is all ones; anything that high is no limit.
     guard !failed, limit.rlim_cur < UInt64(Int64.max) else { return nil }
     // First field of statm: the size of the address space in pages.
-    let used = smallFile("/proc/self/statm").flatMap { number(after: "", in: $0) } ?? 0
+    let used = smallFile("/proc/thread-self/statm").flatMap { number(after: "", in: $0) } ?? 0
     return max(0, Int64(limit.rlim_cur) - used * Int64(SystemPage.size))
   }
 

@@ -25,7 +25,7 @@ internal struct Finding {
   static func all(_ state: MappedFileState, _ group: [ProcessMapping], in process: Int32) -> [Finding] {
     guard state.isRegular, let first = group.first else { return [] }
     var found: [Finding] = []
-    if let finding = pastEnd(size: state.size, group) { found.append(finding) }
+    found += pastEnd(size: state.size, capacity: first.isMemoryFile ? nil : state.capacity, group)
     guard !first.isMemoryFile else { return found }
     switch state.naming {
     case .deleted: found.append(deleted(links: state.links, group))
@@ -52,17 +52,52 @@ internal struct Finding {
     return mapping.addresses.lowerBound + shown..<mapping.addresses.upperBound
   }
 
-  static func pastEnd(size: Int64, _ group: [ProcessMapping]) -> Finding? {
-    let parts = group.filter { !$0.permissions.isEmpty }.compactMap { partPastEnd(size: size, $0) }
-    guard !parts.isEmpty else { return nil }
-    let bytes = parts.reduce(UInt64(0)) { $0.addingReportingOverflow($1.upperBound - $1.lowerBound).partialValue }
-    return Finding(
-      kind: .pastEnd, severity: .danger, file: group.first?.path, addresses: parts, amount: Int64(clamping: bytes),
-      what: "\(bytes) mapped bytes lie past the end of the file, which has \(size)",
-      consequence:
-        "Touching one of them is a SIGBUS, which kills a process that has no handler for it. A program that keeps such room "
-        + "for its file to grow into must know never to touch it too early.",
-      remedy: "Let writers replace files by rename instead of cutting them, and map no more than the file has.")
+  static func pastEnd(size: Int64, capacity: Int64?, _ group: [ProcessMapping]) -> [Finding] {
+    var cut: [Range<UInt64>] = []
+    var room: [Range<UInt64>] = []
+    for mapping in group where !mapping.permissions.isEmpty {
+      guard let part = partPastEnd(size: size, mapping) else { continue }
+      if isGrowthRoom(size: size, capacity: capacity, mapping, part) { room.append(part) } else { cut.append(part) }
+    }
+    var found: [Finding] = []
+    if !cut.isEmpty {
+      let bytes = sum(cut)
+      found.append(
+        Finding(
+          kind: .pastEnd, severity: .danger, file: group.first?.path, addresses: cut, amount: Int64(clamping: bytes),
+          what: "\(bytes) mapped bytes lie past the end of the file, which has \(size)",
+          consequence: "Touching one of them is a SIGBUS, which kills a process that has no handler for it.",
+          remedy: "Let writers replace files by rename instead of cutting them, and map no more than the file has."))
+    }
+    if !room.isEmpty {
+      let bytes = sum(room)
+      found.append(
+        Finding(
+          kind: .growthRoom, severity: .notice, file: group.first?.path, addresses: room,
+          amount: Int64(clamping: bytes),
+          what:
+            "\(bytes) mapped bytes lie past the end of the file, which has \(size): it looks like room to grow into",
+          consequence: "Touching one of them before the file has grown is a SIGBUS.",
+          remedy:
+            "If the program does not keep such room on purpose, its file was cut: let writers replace files by rename.")
+      )
+    }
+    return found
+  }
+
+  private static func sum(_ parts: [Range<UInt64>]) -> UInt64 {
+    parts.reduce(0) { $0.addingReportingOverflow($1.upperBound - $1.lowerBound).partialValue }
+  }
+
+  /// See ``Hazard/Kind/growthRoom``.
+  static func isGrowthRoom(
+    size: Int64, capacity: Int64?, _ mapping: ProcessMapping, _ part: Range<UInt64>
+  ) -> Bool {
+    let (end, overflow) = mapping.offset.addingReportingOverflow(mapping.length)
+    guard !overflow else { return false }
+    if let capacity, capacity > 0, end > UInt64(capacity) { return true }
+    let past = part.upperBound - part.lowerBound
+    return past >= 256 << 20 && end & ((1 << 20) - 1) == 0 && past / 8 >= UInt64(max(0, size))
   }
 
   static func deleted(links: UInt32, _ group: [ProcessMapping]) -> Finding {

@@ -27,9 +27,12 @@ public struct Hazard: Sendable, Hashable {
 
   /// What can be wrong.
   public enum Kind: String, Sendable, Hashable, CaseIterable {
-    /// Pages of the mapping lie past the end of its file: touching one is a SIGBUS. Also programs that map room for a file
-    /// to grow into on purpose look like this from outside, and rely on never touching it too early.
+    /// Pages of the mapping lie past the end of its file: touching one is a SIGBUS.
     case pastEnd
+    /// The same, in the shape of room that a program keeps for its file to grow into: 256 MiB and more past the end, eight times the
+    /// file and more, up to a whole MiB; or more than the file system has in all. Nothing is wrong as long as the program
+    /// does not touch it too early. A large file of such a size that was cut to a small one looks the same.
+    case growthRoom
     /// The file has no name any more, and nothing took its place.
     case deleted
     /// Another file has taken its name: the process goes on with the old one.

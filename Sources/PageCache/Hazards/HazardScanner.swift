@@ -28,7 +28,11 @@ public struct HazardScanner: Sendable {
     case paths([FilePath])
   }
 
-  public init() {}
+  /// Kinds that are not reported.
+  public let ignored: Set<Hazard.Kind>
+
+  /// - Parameter ignored: kinds to leave out, where they are known and meant to be so.
+  public init(ignoring ignored: Set<Hazard.Kind> = []) { self.ignored = ignored }
 
   /// Looks once.
   ///
@@ -38,7 +42,7 @@ public struct HazardScanner: Sendable {
   ///   - isCancelled: asked for each process; when true the report has what was found so far.
   /// - Throws: ``MappingError`` when the processes cannot be listed; for one process when it is not there or may not be read
   ///   (`permissionDenied`); for a path when nothing stands there and nothing of that name is mapped either.
-  /// - Complexity: O(mappings), some microseconds for each file that is mapped anywhere.
+  /// - Complexity: O(mappings), and some system calls for each process and for each file that is mapped anywhere.
   public func scan(
     _ scope: Scope, progress: (Double, String) -> Void = { _, _ in }, isCancelled: () -> Bool = { false }
   ) throws(MappingError) -> HazardReport {
@@ -71,7 +75,8 @@ public struct HazardScanner: Sendable {
       if !isInterrupted, let missing = wanted.missing { throw missing }
     }
     return HazardReport(
-      hazards: look.sorted, processes: counts, mappings: look.mappings, unknownFiles: look.unknownFiles,
+      hazards: look.sorted.filter { !ignored.contains($0.kind) }, processes: counts, mappings: look.mappings,
+      unknownFiles: look.unknownFiles,
       isInterrupted: isInterrupted)
   }
 }
@@ -79,7 +84,7 @@ public struct HazardScanner: Sendable {
 /// The files and folders whose mappings are wanted; all where there are none.
 private struct WantedPaths {
   private struct Wanted {
-    let path: FilePath
+    let path: [UInt8]
     let isFolder: Bool
     let error: MappingError?
     var wasMet = false
@@ -98,13 +103,13 @@ private struct WantedPaths {
           let number = index.add(device: stat.device, inode: stat.inode)
           index.learn(path: path, device: stat.device, inode: stat.inode, mode: stat.mode, number: number)
         }
-        wanted.append(Wanted(path: try Self.resolved(path), isFolder: isFolder, error: nil))
+        wanted.append(Wanted(path: Self.bytes(try Self.resolved(path)), isFolder: isFolder, error: nil))
       } catch {
         guard error.code == .notFound, let name = path.lastComponent else { throw error }
         // Deleted: its folder may still be there, and somebody may map it.
         let folder = path.removingLastComponent()
         guard let parent = try? Self.resolved(folder.isEmpty ? "." : folder) else { throw error }
-        wanted.append(Wanted(path: parent.appending(name), isFolder: false, error: error))
+        wanted.append(Wanted(path: Self.bytes(parent.appending(name)), isFolder: false, error: error))
       }
     }
   }
@@ -117,14 +122,17 @@ private struct WantedPaths {
     return unsafe FilePath(platformString: resolved)
   }
 
+  private static func bytes(_ path: FilePath) -> [UInt8] {
+    unsafe path.withPlatformString { start in
+      unsafe UnsafeBufferPointer(start: start, count: strlen(start)).map { UInt8(bitPattern: $0) }
+    }
+  }
+
   mutating func contains(_ mapping: ProcessMapping, of process: Int32) -> Bool {
     if wanted.isEmpty { return true }
-    if let path = mapping.path {
-      for place in wanted.indices
-      where wanted[place].isFolder ? path.starts(with: wanted[place].path) : path == wanted[place].path {
-        wanted[place].wasMet = true
-        return true
-      }
+    for place in wanted.indices where mapping.hasPath(wanted[place].path, orBelow: wanted[place].isFolder) {
+      wanted[place].wasMet = true
+      return true
     }
     return index.holds(mapping, of: process)
   }
@@ -143,6 +151,8 @@ private struct HazardLook {
   private lazy var mappingLimit = limitOfMappings()
 
   private struct FileKey: Hashable {
+    /// The root of the process: in a container the same name can stand for something else.
+    let root: HeldFileIndex.Node?
     let device: UInt64
     let inode: UInt64
     let name: [UInt8]
@@ -182,14 +192,15 @@ private struct HazardLook {
 
   /// All of a process whose maps were just read.
   private mutating func take(_ process: Int32, _ wanted: inout WantedPaths) {
-    let all = ProcessMapping.all(reader.bytes)
+    let (all, count) = ProcessMapping.withFiles(reader.bytes)
     var groups: [FileKey: [ProcessMapping]] = [:]
     var order: [FileKey] = []
-    for mapping in all where mapping.inode != 0 && (mapping.path != nil || mapping.isMemoryFile) {
+    let root = Self.root(of: process)
+    for mapping in all where mapping.hasPath || mapping.isMemoryFile {
       guard wanted.contains(mapping, of: process) else { continue }
       mappings += 1
       let key = FileKey(
-        device: mapping.device, inode: mapping.inode, name: mapping.nameBytes, isDeleted: mapping.isDeleted)
+        root: root, device: mapping.device, inode: mapping.inode, name: mapping.nameBytes, isDeleted: mapping.isDeleted)
       if groups[key, default: []].isEmpty { order.append(key) }
       groups[key, default: []].append(mapping)
     }
@@ -212,12 +223,19 @@ private struct HazardLook {
       }
     }
     if wanted.isEmpty {
-      if let near = Finding.mappingLimit(all.count, mappingLimit) { found.append(near) }
+      if let near = Finding.mappingLimit(count, mappingLimit) { found.append(near) }
       if let near = lockLimit(process) { found.append(near) }
     }
     guard !found.isEmpty else { return }
     let identity = ProcessIdentity(asking: process, &reader)
     hazards += found.map { $0.hazard(identity) }
+  }
+
+  private static func root(of process: Int32) -> HeldFileIndex.Node? {
+    var stat = pgw_stat()
+    let path = FilePath("/proc/\(process)/root")
+    guard unsafe path.withPlatformString({ unsafe pgw_stat_unsynced($0, &stat) }) == 0 else { return nil }
+    return HeldFileIndex.Node(device: stat.device, inode: stat.inode)
   }
 
   private mutating func limitOfMappings() -> Int64? {

@@ -20,8 +20,8 @@ extension FileHolders {
   ///   - isCancelled: asked for each process; when true the rest of them count as unknown.
   /// - Throws: ``MappingError`` when the descriptor cannot be asked, or the processes cannot be listed (`notSupported` where there
   ///   is no /proc).
-  /// - Complexity: one pass over /proc: some 50 µs and 1 µs for each open descriptor of a process, and for those that hold the
-  ///   file O(pages that they have mapped). C: /proc/PID/maps, smaps, fd and fdinfo.
+  /// - Complexity: one pass over /proc: some system calls for each process, one for each of its open descriptors, and O(mappings). Of
+  ///   those that hold the file, O(pages that they have mapped) as well. C: /proc/PID/maps, smaps, fd and fdinfo.
   public static func find(
     _ descriptor: FileDescriptor, isCancelled: () -> Bool = { false }
   ) throws(MappingError) -> FileHolders {
@@ -119,7 +119,7 @@ package struct HeldFileIndex {
     defer { _ = unsafe pgw_unmap(base, length) }
     let address = UInt64(UInt(bitPattern: base))
     var reader = ProcText()
-    guard reader.read("/proc/self/maps") == nil else { return nil }
+    guard reader.read("/proc/thread-self/maps") == nil else { return nil }
     let text = reader.bytes.span
     var lines = TextLines()
     while let line = lines.next(text) {

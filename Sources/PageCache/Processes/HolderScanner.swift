@@ -35,8 +35,8 @@ public struct HolderScanner: Sendable {
   ///   - progress: gets the share that is done (0 while folders are read) and what is done now.
   ///   - isCancelled: asked at each entry and process; when true the report has what was found so far.
   /// - Throws: ``MappingError`` when the processes cannot be listed. What fails for one path is in ``HoldersScan/failures``.
-  /// - Complexity: as ``FileHolders/find(_:isCancelled:)-(FilePath,_)``, and some microseconds and 200 bytes for each file below a
-  ///   folder.
+  /// - Complexity: as ``FileHolders/find(_:isCancelled:)-(FilePath,_)``, and one stat and the memory of a path for each file
+  ///   below a folder.
   public func scan(
     _ paths: [FilePath], progress: (Double, String) -> Void = { _, _ in }, isCancelled: () -> Bool = { false }
   ) throws(MappingError) -> HoldersScan {

@@ -25,11 +25,14 @@ package struct MappedFileState: Sendable, Hashable {
   package var allocated: Int64
   /// Names that it has left.
   package var links: UInt32
+  package var inode: UInt64
   package var isRegular: Bool
   package var naming: Naming
   package var fileSystem: FileSystemKind?
   /// Bytes that the file system has left for this file's writers.
   package var free: Int64?
+  /// Bytes that the file system has in all.
+  package var capacity: Int64?
 
   /// Whether the mapped file is the one at its path.
   package enum Naming: Sendable, Hashable {
@@ -81,15 +84,18 @@ extension MappedFileState {
   }
 
   private init(_ place: borrowing Place) {
-    size = place.stat.size
-    allocated = place.stat.allocated
+    size = max(0, place.stat.size)
+    // A file system in a program can say anything.
+    allocated = max(0, place.stat.allocated)
     links = place.stat.links
+    inode = place.stat.inode
     isRegular = EntryKind(mode: place.stat.mode) == .regular
     naming = .present
     var found = pgw_filesystem()
     if unsafe pgw_fstatfs(place.number, &found) == 0 {
       fileSystem = FileSystemKind(magic: found.type)
       free = Int64(clamping: found.free_bytes)
+      capacity = Int64(clamping: found.total_bytes)
     }
   }
 

@@ -107,7 +107,10 @@ package enum ProcessList {
   /// True for what holds no files by its nature: kernel threads, and processes that have ended and were not awaited yet. Both
   /// refuse to be looked at as processes of others do.
   package static func holdsNothing(_ process: Int32, _ reader: inout ProcText) -> Bool {
-    guard reader.read("/proc/\(process)/stat") == nil else { return true }
+    if let reason = reader.read("/proc/\(process)/stat") {
+      // Gone; or one that may not even be asked this (hidepid=1), which is not to know.
+      return reason == .noSuchFileOrDirectory || reason == .noSuchProcess
+    }
     // "PID (NAME) STATE PPID PGRP SESSION TTY TPGID FLAGS ...": a name can hold spaces and parentheses.
     guard let end = reader.bytes.lastIndex(of: UInt8(ascii: ")")) else { return false }
     let fields = reader.bytes[(end + 1)...].split(separator: UInt8(ascii: " "))

@@ -19,7 +19,7 @@ public struct ProcessIdentity: Sendable, Hashable {
     self.controlGroup = controlGroup
   }
 
-  /// Asks for all of it. Three small files, some 30 µs.
+  /// Asks for all of it: three small files.
   package init(asking id: Int32, _ reader: inout ProcText) {
     self.id = id
     if reader.read("/proc/\(id)/comm") == nil {

@@ -67,11 +67,31 @@ public struct ProcessMapping: Sendable, Hashable {
   /// The path of the file, in the eyes of the process: its root may be another one. Nil for memory that has no file in a folder:
   /// anonymous, memfd_create, System V, shared anonymous.
   public var path: FilePath? {
-    guard nameBytes.first == UInt8(ascii: "/"), !nameBytes.starts(with: Array("//".utf8)), !isMemoryFile else {
-      return nil
-    }
+    guard hasPath else { return nil }
     let terminated = nameBytes.map { CChar(bitPattern: $0) } + [0]
     return unsafe terminated.withUnsafeBufferPointer { unsafe FilePath(platformString: $0.baseAddress!) }
+  }
+
+  /// True when ``path`` is not nil, without making it.
+  package var hasPath: Bool {
+    let slash = UInt8(ascii: "/")
+    guard let first = nameBytes.first, first == slash, nameBytes.count == 1 || nameBytes[1] != slash else {
+      return false
+    }
+    return !isMemoryFile
+  }
+
+  /// True when the path is this one or, of a folder, begins with it.
+  package func hasPath(_ path: [UInt8], orBelow isFolder: Bool) -> Bool {
+    guard nameBytes.count >= path.count, hasPath else { return false }
+    var at = 0
+    while at < path.count {
+      guard nameBytes[at] == path[at] else { return false }
+      at += 1
+    }
+    if at == nameBytes.count { return true }
+    // The root ends in the slash itself.
+    return isFolder && (nameBytes[at] == UInt8(ascii: "/") || path.last == UInt8(ascii: "/"))
   }
 
   /// True for files that live in memory and never had a place in a folder.
@@ -247,5 +267,19 @@ extension ProcessMapping {
       if let parsed = MapsLine(text, line) { found.append(parsed.mapping(text)) }
     }
     return found
+  }
+
+  /// Those that show files, and how many there are of all kinds.
+  package static func withFiles(_ bytes: [UInt8]) -> (mappings: [ProcessMapping], count: Int) {
+    let text = bytes.span
+    var found: [ProcessMapping] = []
+    var count = 0
+    var lines = TextLines()
+    while let line = lines.next(text) {
+      guard let parsed = MapsLine(text, line) else { continue }
+      count += 1
+      if parsed.inode != 0 { found.append(parsed.mapping(text)) }
+    }
+    return (found, count)
   }
 }

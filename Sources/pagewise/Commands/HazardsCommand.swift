@@ -19,10 +19,13 @@ struct HazardsCommand: ParsableCommand {
         pagewise hazards --pid 1234              one process
         pagewise hazards /srv/app data.db        these files, whoever maps them
         pagewise hazards --json                  for monitoring: see the status
+        pagewise hazards --ignore sparse         without what is known and meant
 
       WHAT IS FOUND:
         past_end       mapped pages past the end of their file: touching one is
                        a SIGBUS (danger)
+        growth_room    the same in the shape of room that a program keeps for
+                       its file to grow: far past the end, in whole MiB (notice)
         replaced       the process goes on with a file whose name another one
                        has taken (warning)
         deleted        the file has lost its name (notice)
@@ -64,6 +67,11 @@ struct HazardsCommand: ParsableCommand {
   @Flag(help: "Look at all processes. Without --pid and PATH that is so by itself.")
   var all = false
 
+  @Option(
+    help: ArgumentHelp("Leave out this kind of findings; may be given again.", valueName: "kind"),
+    transform: HazardsCommand.kind)
+  var ignore: [Hazard.Kind] = []
+
   @OptionGroup var progress: ProgressArgument
   @OptionGroup var output: OutputArguments
 
@@ -75,6 +83,13 @@ struct HazardsCommand: ParsableCommand {
     if paths.contains(where: \.isEmpty) { throw ValidationError("A PATH is empty.") }
   }
 
+  static func kind(_ text: String) throws -> Hazard.Kind {
+    guard let kind = Hazard.Kind.allCases.first(where: { $0.name == text }) else {
+      throw ValidationError("--ignore takes one of \(Hazard.Kind.allCases.map(\.name).joined(separator: ", ")).")
+    }
+    return kind
+  }
+
   func run() throws {
     Standard.reserve()
     Interruption.watch()
@@ -84,7 +99,8 @@ struct HazardsCommand: ParsableCommand {
     var worst: Hazard.Severity? = nil
     do throws(MappingError) {
       let scope: HazardScanner.Scope = pid.map { .process($0) } ?? (paths.isEmpty ? .all : .paths(paths))
-      let report = try HazardScanner().scan(scope, progress: line.show, isCancelled: { Interruption.isRequested })
+      let report = try HazardScanner(ignoring: Set(ignore)).scan(
+        scope, progress: line.show, isCancelled: { Interruption.isRequested })
       worst = report.worst
       run.report(report, after: line)
     } catch {

@@ -30,9 +30,7 @@ extension EvictReport: Report {
       out.add("stayed", "\(CacheWords(pages: file.pages).exact(file.pages.resident))\(name)", isWarning: true)
       for reason in file.reasons { out.add("", reason.sentence) }
       for holder in file.holders?.holders ?? [] where !holder.mappings.isEmpty { out.add("", holder.mappingSentence) }
-      if let unknown = file.holders?.processes.unknown, unknown > 0 {
-        out.add("", "\(Figures.count(unknown, "process", "processes")) could not be looked into: as root, they can")
-      }
+      if let unknown = file.holders?.processes.unknownText { out.add("", unknown) }
     }
     if stayedFiles > min(stayed.count, Self.shownFiles) {
       out.add("", "and \(Figures.grouped(stayedFiles - min(stayed.count, Self.shownFiles))) more files")

@@ -62,6 +62,7 @@ extension Hazard.Kind {
   var name: String {
     switch self {
     case .pastEnd: "past_end"
+    case .growthRoom: "growth_room"
     case .mappingLimit: "mapping_limit"
     case .lockLimit: "lock_limit"
     case .deleted, .replaced, .sparse, .remote: rawValue

@@ -97,7 +97,7 @@ typedef struct pgt_hold {
 } pgt_hold;
 enum { PGT_OPEN_READ = 1, PGT_OPEN_WRITE = 2, PGT_OPEN_READ_WRITE = 4, PGT_OPEN_PATH = 8 };
 /// A child that maps `path` so, keeps it open as `opens` says (numbers from 3 on, in the order of the bits) and then sleeps until it is
-/// killed. It has no other mapping of a file that the test made, and no other descriptor. `threads`: one thread more. Returns when it is
+/// killed. It has no other descriptor, and of mappings those of the process that made it. `threads`: one thread more. Returns when it is
 /// ready: the pid or -errno.
 pid_t pgt_fork_holder(const char *path, pgt_hold *holds, int count, int opens, bool threads);
 /// A child that sleeps and has `count` mappings more than its limits allow it to join.
