@@ -13,5 +13,6 @@ struct Pagewise: ParsableCommand {
     version: version,
     subcommands: [
       AdviseCommand.self, DirtyCommand.self, FlushCommand.self, VerifyCommand.self, AppendCommand.self,
+      StreamCommand.self,
     ])
 }

@@ -105,9 +105,33 @@ internal struct ResidencyLedger {
     return true
   }
 
+  /// Pages that were in memory, of the units of a range: of those that it has a part of, the whole ones.
+  internal func kept(_ range: Range<Int64>) -> Int {
+    guard !isHidden else { return 0 }
+    var found = 0
+    var at = range.lowerBound / unit * unit
+    while at < min(range.upperBound, frontier) {
+      found += counts[slot(at)]
+      at += unit
+    }
+    return found
+  }
+
+  /// Units that have more pages in memory than before.
+  internal func forEachGrown(_ range: Range<Int64>, _ descriptor: CInt, _ body: (Int64, Int64) -> Void) {
+    var at = range.lowerBound / unit * unit
+    while at < min(range.upperBound, frontier, fileEnd) {
+      let upper = end(of: at)
+      if let now = cached(at, upper, descriptor), now > counts[slot(at)] { body(at, upper) }
+      at += unit
+    }
+  }
+
   internal struct Drop {
     internal var dropped = 0
+    /// In memory before.
     internal var kept = 0
+    /// In memory now beside those.
     internal var left = 0
     internal var refused = 0
   }

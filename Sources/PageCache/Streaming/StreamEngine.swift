@@ -8,7 +8,9 @@ internal import SystemPackage
 ///
 /// Before a window is read, the ledger has looked at everything that reading it may make the kernel read: the window, and two of
 /// the kernel's read-aheads beyond. So whatever comes into memory is known to have come by this pass.
+@safe
 internal final class StreamEngine {
+  @safe
   internal struct Chunk {
     internal let base: UnsafeRawPointer
     internal let count: Int
@@ -88,9 +90,9 @@ internal final class StreamEngine {
         finish(.cancelled)
         return nil
       }
-      guard let chunk = unsafe fileEnd == .max ? try nextInOrder(isCancelled) : try nextOfFile() else { return nil }
-      unsafe report.bytes += Int64(chunk.count)
-      return unsafe chunk
+      guard let chunk = fileEnd == .max ? try nextInOrder(isCancelled) : try nextOfFile() else { return nil }
+      report.bytes += Int64(chunk.count)
+      return chunk
     } catch {
       finish(.stopped)
       throw error
@@ -103,7 +105,7 @@ internal final class StreamEngine {
       return nil
     }
     if position >= windowEnd {
-      closeWindow()
+      if windowBegan > 0 { closeWindow() }
       openWindow()
     }
     let offset = position
@@ -166,7 +168,7 @@ internal final class StreamEngine {
           report.refusedAdvice += 1
         }
       }
-      unsafe mapBase = unsafe fresh.bytes.withUnsafeBytes { unsafe $0.baseAddress }
+      unsafe mapBase = unsafe Self.start(of: fresh)
       map = consume fresh
     } catch {
       // A file that was cut is told by reading it.
@@ -175,14 +177,18 @@ internal final class StreamEngine {
     }
   }
 
+  private static func start(of map: borrowing MappedFile) -> UnsafeRawPointer? {
+    unsafe map.bytes.withUnsafeBytes { $0.baseAddress }
+  }
+
   /// Proves that the mapped bytes in the caller's hands were the file's.
-  private func prove() throws(MappingError) {
+  internal func prove() throws(MappingError) {
     guard unproved > 0 else { return }
     let upper = unproved
     unproved = 0
     if map?.faultFlag.isRaised == true { try map?.checkFault() }
     // A cut inside the last page shows zeros without a fault. A read of nothing waits for a cut that is under way.
-    _ = unsafe pgw_pread(file.number, nil, 0, 0)
+    _ = pgw_pread(file.number, nil, 0, 0)
     let now = try file.stat(path ?? "")
     if EntryKind(mode: now.mode) == .regular, now.size < upper { throw cut(at: now.size, upper) }
   }
@@ -193,13 +199,18 @@ internal final class StreamEngine {
   }
 
   private func closeWindow() {
+    endWindow()
+    let drop = ledger.drop(windowStart..<windowEnd, file.number)
+    count(drop)
+    report.pagesLeft += drop.left
+  }
+
+  /// Takes the figures of the window; its pages are still there.
+  private func endWindow() {
     guard windowBegan > 0 else { return }
     unsafe mapBase = nil
     map = nil
-    let drop = ledger.drop(windowStart..<windowEnd, file.number)
-    count(drop)
-    report.pagesKept += drop.kept
-    report.pagesLeft += drop.left
+    report.pagesKept += ledger.kept(windowStart..<position)
     contest.note(
       windowMethod, isCached: windowIsCached, bytes: position - windowStart,
       seconds: Double(pgw_now_ns() - windowBegan) * 1e-9)
@@ -346,10 +357,9 @@ internal final class StreamEngine {
     guard !isOver else { return }
     isOver = true
     report.ending = ending
-    if fileEnd < .max {
-      closeWindow()
-      // What the kernel has read ahead beyond the last window.
-      if ledger.frontier > windowEnd || windowEnd > position { dropAhead() }
+    if fileEnd < .max, windowBegan > 0 {
+      endWindow()
+      dropAll()
     }
     report.methods = contest.figures
     report.wasMeasured = contest.wasMeasured
@@ -357,22 +367,25 @@ internal final class StreamEngine {
     report.seconds = Double(pgw_now_ns() - started) * 1e-9
   }
 
-  private func dropAhead() {
+  /// Drops the last window and what the kernel has read ahead of it.
+  private func dropAll() {
     let upper = min(ledger.frontier, fileEnd)
-    guard upper > windowStart else { return }
     var drop = ledger.drop(windowStart..<upper, file.number)
     count(drop)
-    // Pages that are on their way cannot be dropped: wait for them, by reading a byte of each unit.
-    if drop.left > 0 {
-      var byte: UInt8 = 0
-      var at = windowEnd / ledger.unit * ledger.unit
-      while at < upper {
-        let last = min(at + ledger.unit, upper) - 1
-        _ = unsafe pgw_read_cached(file.number, &byte, 1, last)
-        at += ledger.unit
+    // Pages that are on their way cannot be dropped. A read waits for them; it shall not read ahead itself.
+    if drop.left > 0, plan.hasOwnOpening, !plan.asksItself {
+      advise(pgw_fadvise(file.number, 0, 0, CInt(PGW_FADV_RANDOM)))
+    }
+    var turns = 0
+    while drop.left > 0, turns < 8, plan.hasOwnOpening {
+      ledger.forEachGrown(windowStart..<upper, file.number) { start, end in
+        var byte: UInt8 = 0
+        for at in [start, end - 1] { _ = unsafe pgw_pread(file.number, &byte, 1, at) }
       }
       drop = ledger.drop(windowStart..<upper, file.number)
       count(drop)
+      turns += 1
     }
+    report.pagesLeft += drop.left
   }
 }

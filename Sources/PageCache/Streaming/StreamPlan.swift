@@ -25,6 +25,8 @@ internal struct StreamPlan {
   internal let trial: Int64
   internal let offset: Int64
   internal let length: Int64?
+  /// Advice is for this pass alone.
+  internal let hasOwnOpening: Bool
   /// A read may have to wait.
   internal let mustWait: Bool
 
@@ -36,6 +38,7 @@ internal struct StreamPlan {
   private static let unknownReadAhead: Int64 = 4 << 20
 
   internal init(_ file: borrowing StreamedFile, hasOwnOpening: Bool) {
+    self.hasOwnOpening = hasOwnOpening
     let page = SystemPage.size
     let isSmall = (file.count ?? 0) <= StreamedFile.small
     let facts = isSmall ? nil : try? FileFacts(asking: file.file.descriptor)

@@ -27,57 +27,56 @@ extension StreamedFile {
     var lineStart: Int64 = -1
     func give(_ line: RawSpan) throws -> Bool {
       engine.report.items += 1
-      if try body(line, engine.report.items) == .continue { return true }
-      engine.stop()
-      return false
+      return try body(line, engine.report.items) == .continue
     }
     func tooLong(at offset: Int64) -> MappingError {
       MappingError(
         .limitExceeded, operation: .init("read lines of"), path: engine.path, offset: offset,
         detail: .note("a line has more than \(longest) bytes"))
     }
-    while let chunk = try engine.next(isCancelled: isCancelled) {
-      let (base, count, offset) = unsafe (chunk.base, chunk.count, chunk.offset)
-      var at = 0
-      if lineStart < 0 { lineStart = offset }
-      if carried > 0 {
-        let bytes = unsafe RawSpan(_unsafeStart: base, byteCount: count)
-        let found = bytes.find(UInt8(ascii: "\n"))
-        let taken = found.map { $0 + 1 } ?? count
-        guard taken <= longest - carried else { throw tooLong(at: lineStart) }
-        unsafe try carry.append(base, taken, filled: carried, path: engine.path)
-        carried += taken
-        if found == nil { continue }
-        let line = unsafe RawSpan(_unsafeStart: UnsafeRawPointer(carry.base!), byteCount: carried)
-        carried = 0
-        at = taken
-        lineStart = offset + Int64(at)
-        if try !give(Self.line(line, terminators)) { return engine.report }
-      }
-      var last = count
-      while last > at, unsafe base.load(fromByteOffset: last - 1, as: UInt8.self) != UInt8(ascii: "\n") { last -= 1 }
-      if last > at {
-        var cursor = unsafe RawSpan(_unsafeStart: base + at, byteCount: last - at).lines(terminators: terminators)
-        var before = 0
-        while let line = cursor.next() {
-          guard cursor.offset - before <= longest else { throw tooLong(at: offset + Int64(at + before)) }
-          before = cursor.offset
-          if try !give(line) { return engine.report }
+    return try engine.run {
+      while let chunk = try engine.next(isCancelled: isCancelled) {
+        let (base, count, offset) = unsafe (chunk.base, chunk.count, chunk.offset)
+        var at = 0
+        if lineStart < 0 { lineStart = offset }
+        if carried > 0 {
+          let bytes = unsafe RawSpan(_unsafeStart: base, byteCount: count)
+          let found = bytes.find(UInt8(ascii: "\n"))
+          let taken = found.map { $0 + 1 } ?? count
+          guard taken <= longest - carried else { throw tooLong(at: lineStart) }
+          unsafe try carry.append(base, taken, filled: carried, path: engine.path)
+          carried += taken
+          if found == nil { continue }
+          let line = unsafe RawSpan(_unsafeStart: UnsafeRawPointer(carry.base!), byteCount: carried)
+          carried = 0
+          at = taken
+          lineStart = offset + Int64(at)
+          if try !give(Self.line(line, terminators)) { return }
         }
-        at = last
-        lineStart = offset + Int64(at)
+        var last = count
+        while last > at, unsafe base.load(fromByteOffset: last - 1, as: UInt8.self) != UInt8(ascii: "\n") { last -= 1 }
+        if last > at {
+          var cursor = unsafe RawSpan(_unsafeStart: base + at, byteCount: last - at).lines(terminators: terminators)
+          var before = 0
+          while let line = cursor.next() {
+            guard cursor.offset - before <= longest else { throw tooLong(at: offset + Int64(at + before)) }
+            before = cursor.offset
+            if try !give(line) { return }
+          }
+          at = last
+          lineStart = offset + Int64(at)
+        }
+        guard count - at <= longest else { throw tooLong(at: lineStart) }
+        if count > at {
+          unsafe try carry.append(base + at, count - at, filled: 0, path: engine.path)
+          carried = count - at
+        }
       }
-      guard count - at <= longest else { throw tooLong(at: lineStart) }
-      if count > at {
-        unsafe try carry.append(base + at, count - at, filled: 0, path: engine.path)
-        carried = count - at
+      if carried > 0, engine.report.ending == .end {
+        let line = unsafe RawSpan(_unsafeStart: UnsafeRawPointer(carry.base!), byteCount: carried)
+        _ = try give(line)
       }
     }
-    if carried > 0, engine.report.ending == .end {
-      let line = unsafe RawSpan(_unsafeStart: UnsafeRawPointer(carry.base!), byteCount: carried)
-      _ = try give(line)
-    }
-    return engine.report
   }
 
   @_lifetime(copy bytes)
@@ -109,34 +108,34 @@ extension StreamedFile {
     var carried = 0
     func give(_ record: RawSpan) throws -> Bool {
       engine.report.items += 1
-      if try body(record, engine.report.items - 1) == .continue { return true }
-      engine.stop()
-      return false
+      return try body(record, engine.report.items - 1) == .continue
     }
-    while let chunk = try engine.next(isCancelled: isCancelled) {
-      let (base, count) = unsafe (chunk.base, chunk.count)
-      var at = 0
-      if carried > 0 {
-        at = min(size - carried, count)
-        unsafe try carry.append(base, at, filled: carried, path: engine.path)
-        carried += at
-        if carried < size { continue }
-        carried = 0
-        let record = unsafe RawSpan(_unsafeStart: UnsafeRawPointer(carry.base!), byteCount: size)
-        if try !give(record) { return engine.report }
-      }
-      while count - at >= size {
-        let record = unsafe RawSpan(_unsafeStart: base + at, byteCount: size)
-        at += size
-        if try !give(record) { return engine.report }
-      }
-      if count > at {
-        unsafe try carry.append(base + at, count - at, filled: 0, path: engine.path)
-        carried = count - at
+    var report = try engine.run {
+      while let chunk = try engine.next(isCancelled: isCancelled) {
+        let (base, count) = unsafe (chunk.base, chunk.count)
+        var at = 0
+        if carried > 0 {
+          at = min(size - carried, count)
+          unsafe try carry.append(base, at, filled: carried, path: engine.path)
+          carried += at
+          if carried < size { continue }
+          carried = 0
+          let record = unsafe RawSpan(_unsafeStart: UnsafeRawPointer(carry.base!), byteCount: size)
+          if try !give(record) { return }
+        }
+        while count - at >= size {
+          let record = unsafe RawSpan(_unsafeStart: base + at, byteCount: size)
+          at += size
+          if try !give(record) { return }
+        }
+        if count > at {
+          unsafe try carry.append(base + at, count - at, filled: 0, path: engine.path)
+          carried = count - at
+        }
       }
     }
-    engine.report.remainder = carried
-    return engine.report
+    report.remainder = carried
+    return report
   }
 }
 

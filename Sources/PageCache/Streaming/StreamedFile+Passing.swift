@@ -20,12 +20,13 @@ extension StreamedFile {
     isCancelled: () -> Bool = { Task.isCancelled }, _ body: (RawSpan, Int64) throws -> Step
   ) throws -> StreamReport {
     let engine = try StreamEngine(self)
-    while let chunk = try engine.next(isCancelled: isCancelled) {
-      // The engine keeps the bytes until its next call.
-      let step = unsafe try body(RawSpan(_unsafeStart: chunk.base, byteCount: chunk.count), chunk.offset)
-      if step == .stop { engine.stop() }
+    return try engine.run {
+      while let chunk = try engine.next(isCancelled: isCancelled) {
+        // The engine keeps the bytes until its next call.
+        let step = unsafe try body(RawSpan(_unsafeStart: chunk.base, byteCount: chunk.count), chunk.offset)
+        if step == .stop { return }
+      }
     }
-    return engine.report
   }
 
   /// The CRC32C of the bytes, as iSCSI, ext4 and `pagewise stream --sum crc32c` have it.
@@ -48,7 +49,7 @@ extension StreamedFile {
   /// ```swift
   /// var pass = try file.pass()
   /// while let chunk = try pass.next() { hash.update(chunk.bytes) }
-  /// let report = pass.finish()
+  /// let report = try pass.finish()
   /// ```
   ///
   /// - Throws: ``MemoryMapping/MappingError``: `tooManyOpenFiles`.
@@ -56,11 +57,23 @@ extension StreamedFile {
 }
 
 extension StreamEngine {
-  /// The caller has enough.
-  internal func stop() {
-    // All of it, as far as the caller could know.
+  /// Runs a loop over the chunks, and ends the pass with it.
+  internal func run(_ loop: () throws -> Void) throws -> StreamReport {
+    do { try loop() } catch {
+      // A lost page wins over the error of a body that may have seen made-up bytes.
+      try stop()
+      throw error
+    }
+    try stop()
+    return report
+  }
+
+  /// The caller has enough, or everything.
+  internal func stop() throws(MappingError) {
+    guard !isOver else { return }
     let isAtEnd = position >= end
-    finish(isAtEnd ? .end : .stopped)
+    defer { finish(isAtEnd ? .end : .stopped) }
+    try prove()
   }
 }
 
@@ -83,8 +96,10 @@ public struct StreamPass: ~Copyable {
 
   /// Ends the pass, here or before the end of the file, drops what it brought in, and tells what it did. The end of the scope
   /// does the same silently.
-  public consuming func finish() -> StreamReport {
-    engine.stop()
+  ///
+  /// - Throws: ``MemoryMapping/MappingError`` when the last bytes were not the file's.
+  public consuming func finish() throws(MappingError) -> StreamReport {
+    try engine.stop()
     return engine.report
   }
 }
