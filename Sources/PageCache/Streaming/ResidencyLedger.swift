@@ -117,16 +117,6 @@ internal struct ResidencyLedger {
     return found
   }
 
-  /// Units that have more pages in memory than before.
-  internal func forEachGrown(_ range: Range<Int64>, _ descriptor: CInt, _ body: (Int64, Int64) -> Void) {
-    var at = range.lowerBound / unit * unit
-    while at < min(range.upperBound, frontier, fileEnd) {
-      let upper = end(of: at)
-      if let now = cached(at, upper, descriptor), now > counts[slot(at)] { body(at, upper) }
-      at += unit
-    }
-  }
-
   internal struct Drop {
     internal var dropped = 0
     /// In memory before.

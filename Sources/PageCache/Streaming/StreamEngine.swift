@@ -4,6 +4,14 @@ internal import CPlatform
 internal import MemoryMapping
 internal import SystemPackage
 
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#elseif canImport(Darwin)
+  internal import Darwin
+#endif
+
 /// One pass: gives chunk after chunk, and cleans up behind itself, at the end at the latest.
 ///
 /// Before a window is read, the ledger has looked at everything that reading it may make the kernel read: the window, and two of
@@ -44,6 +52,8 @@ internal final class StreamEngine {
   private var ledger: ResidencyLedger
   internal var contest: MethodContest
   private var direct: DirectFile? = nil
+  /// The window before, if it had pages that could not be dropped yet.
+  private var lagging: Range<Int64>? = nil
   /// Asked for by ourselves up to here.
   private var asked: Int64
 
@@ -66,7 +76,7 @@ internal final class StreamEngine {
     contest = MethodContest(fixed: plan.fixed, cold: plan.cold, warm: plan.warm, trial: plan.trial)
     ledger = ResidencyLedger(
       from: position, fileEnd: file.count == nil ? 0 : file.size, unit: plan.unit,
-      reach: Int64(plan.windowSize) + plan.lead)
+      reach: 2 * Int64(plan.windowSize) + plan.lead)
     started = pgw_now_ns()
     report.windowSize = plan.windowSize
     report.chunkSize = plan.chunkSize
@@ -200,9 +210,15 @@ internal final class StreamEngine {
 
   private func closeWindow() {
     endWindow()
+    if let window = lagging {
+      let drop = ledger.drop(window, file.number)
+      count(drop)
+      report.pagesLeft += drop.left
+    }
     let drop = ledger.drop(windowStart..<windowEnd, file.number)
     count(drop)
-    report.pagesLeft += drop.left
+    // Pages that are still on their way: once more behind the next window.
+    lagging = drop.left > 0 ? windowStart..<windowEnd : nil
   }
 
   /// Takes the figures of the window; its pages are still there.
@@ -370,21 +386,16 @@ internal final class StreamEngine {
   /// Drops the last window and what the kernel has read ahead of it.
   private func dropAll() {
     let upper = min(ledger.frontier, fileEnd)
-    var drop = ledger.drop(windowStart..<upper, file.number)
+    let lower = lagging?.lowerBound ?? windowStart
+    var drop = ledger.drop(lower..<upper, file.number)
     count(drop)
-    // Pages that are on their way cannot be dropped. A read waits for them; it shall not read ahead itself.
-    if drop.left > 0, plan.hasOwnOpening, !plan.asksItself {
-      advise(pgw_fadvise(file.number, 0, 0, CInt(PGW_FADV_RANDOM)))
-    }
-    var turns = 0
-    while drop.left > 0, turns < 8, plan.hasOwnOpening {
-      ledger.forEachGrown(windowStart..<upper, file.number) { start, end in
-        var byte: UInt8 = 0
-        for at in [start, end - 1] { _ = unsafe pgw_pread(file.number, &byte, 1, at) }
-      }
-      drop = ledger.drop(windowStart..<upper, file.number)
+    // Pages that are on their way cannot be dropped, and a read that waited for them would set off the next read-ahead.
+    var pause: UInt32 = 250
+    while drop.left > 0, pause <= 64_000 {
+      usleep(pause)
+      pause *= 2
+      drop = ledger.drop(lower..<upper, file.number)
       count(drop)
-      turns += 1
     }
     report.pagesLeft += drop.left
   }

@@ -96,6 +96,7 @@ struct StreamCommand: ParsableCommand {
     let hasInput = Standard.isOpen(.standardInput)
     Standard.reserve()
     Interruption.watch()
+    let endsBySignal = BrokenPipe.watch()
     let reports: ReportOutput =
       output.json ? .json(JSONReports(on: sum == nil ? .standardError : .standardOutput)) : .text(Style(isPlain: output.plain))
     if output.json { reports.begin() }
@@ -116,6 +117,7 @@ struct StreamCommand: ParsableCommand {
     if let reason = Standard.outputFailure {
       // A reader that went away has what it wanted.
       if reason != .brokenPipe { Standard.error("pagewise: cannot write to standard output: \(reason).\n") }
+      if reason == .brokenPipe, endsBySignal { BrokenPipe.end() }
       throw ExitCode(1)
     }
     throw ExitCode(Interruption.isRequested ? 130 : failed ? 1 : 0)
