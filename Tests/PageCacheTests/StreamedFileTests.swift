@@ -24,13 +24,15 @@ import _TestSupport
     let page = SystemPage.size
     let window = 8 << 20
     let sizes = [
-      1, page - 1, page, page + 1, 3 * page - 7, 1 << 20, (1 << 20) + 1, window - 1, window, window + 1, 2 * window + page + 5,
+      1, page - 1, page, page + 1, 3 * page - 7, 1 << 20, (1 << 20) + 1, window - 1, window, window + 1,
+      2 * window + page + 5,
     ]
     withEvery("size", in: sizes) { size in
       let path = folder.appending("f")
       _ = try PatternFile(path, size: Int64(size))
       withEvery("method", in: StreamSupport.methods) { method in
-        withEvery("chunk", in: [StreamedFile.ChunkSize.automatic, .bytes(1), .bytes(3 * page), .bytes(1 << 30)]) { chunk in
+        withEvery("chunk", in: [StreamedFile.ChunkSize.automatic, .bytes(1), .bytes(3 * page), .bytes(1 << 30)]) {
+          chunk in
           guard chunk != .bytes(1) || size <= window / 4 else { return }
           let file = try StreamedFile(path, method: method, chunk: chunk)
           var seen = Seen()
@@ -41,7 +43,9 @@ import _TestSupport
           check(seen.firstWrong == nil, "byte \(seen.firstWrong ?? 0) is wrong")
           check(seen.bytes == size && report.bytes == size && file.count == Int64(size), "\(seen) \(report)")
           check(report.ending == .end && seen.longest <= report.chunkSize, "\(report)")
-          if chunk == .bytes(1) { check(report.chunkSize == page && seen.chunks == (size + page - 1) / page, "\(report)") }
+          if chunk == .bytes(1) {
+            check(report.chunkSize == page && seen.chunks == (size + page - 1) / page, "\(report)")
+          }
         }
       }
     }
@@ -53,7 +57,9 @@ import _TestSupport
     let size: Int64 = 20 << 20 | 77
     _ = try PatternFile(path, size: size)
     var random = Random(seed: 5)
-    var ranges: [(Int64, Int64?)] = [(0, 0), (0, 1), (size, nil), (size, 0), (size - 1, nil), (4095, 2), (4096, 4096), (0, nil)]
+    var ranges: [(Int64, Int64?)] = [
+      (0, 0), (0, 1), (size, nil), (size, 0), (size - 1, nil), (4095, 2), (4096, 4096), (0, nil),
+    ]
     for _ in 0..<12 {
       let lower = Int64(random.below(Int(size)))
       ranges.append((lower, Int64(random.below(Int(size - lower) + 1))))
@@ -68,7 +74,9 @@ import _TestSupport
         check(seen.firstWrong == nil && seen.bytes == length ?? size - offset && report.bytes == seen.bytes, "\(seen)")
       }
     }
-    withEvery("bad range", in: [(-1, nil), (size + 1, nil), (0, size + 1), (5, Int64.max), (5, -1)] as [(Int64, Int64?)]) {
+    withEvery(
+      "bad range", in: [(-1, nil), (size + 1, nil), (0, size + 1), (5, Int64.max), (5, -1)] as [(Int64, Int64?)]
+    ) {
       offset, length in
       do {
         _ = try StreamedFile(path, offset: offset, length: length)
@@ -94,7 +102,9 @@ import _TestSupport
     withEvery("method", in: StreamSupport.methods) { method in
       var wrong = 0
       try StreamedFile(sparse, method: method).forEachChunk { chunk, offset in
-        chunk.withUnsafeBytes { if pgt_pattern_mismatch_or($0.baseAddress, $0.count, UInt64(offset), 0) >= 0 { wrong += 1 } }
+        chunk.withUnsafeBytes {
+          if pgt_pattern_mismatch_or($0.baseAddress, $0.count, UInt64(offset), 0) >= 0 { wrong += 1 }
+        }
         return .continue
       }
       check(wrong == 0)

@@ -115,14 +115,16 @@ import _TestSupport
           guard size > 1 || chunk > 1 else { return }
           var found: [UInt8] = []
           var next = 0
-          let report = try StreamedFile(path, method: method, chunk: .bytes(chunk)).forEachRecord(bytes: size) { record, number in
+          let report = try StreamedFile(path, method: method, chunk: .bytes(chunk)).forEachRecord(bytes: size) {
+            record, number in
             check(record.byteCount == size && number == next)
             next += 1
             found += record.array
             return .continue
           }
           let whole = bytes.count / size * size
-          check(found == Array(bytes[..<whole]) && report.remainder == bytes.count - whole && report.items == whole / size)
+          check(
+            found == Array(bytes[..<whole]) && report.remainder == bytes.count - whole && report.items == whole / size)
         }
       }
     }

@@ -60,7 +60,8 @@ internal struct MethodContest {
     }
     round.trialBytes = 0
     round.trialSeconds = 0
-    if let untried = round.candidates.indices.first(where: { round.rates[$0] == 0 && !isRefused(round.candidates[$0]) }) {
+    if let untried = round.candidates.indices.first(where: { round.rates[$0] == 0 && !isRefused(round.candidates[$0]) })
+    {
       round.current = untried
       round.since = 0
     } else {

@@ -141,17 +141,16 @@ internal final class StreamEngine {
     report.isResidencyKnown = !ledger.isHidden
     windowIsCached = (ledger.residentShare(windowStart..<windowEnd) ?? 0) >= 0.9
     windowMethod = contest.next(isCached: windowIsCached)
-    if ledger.isHidden, plan.fixed == nil, windowMethod == .read || windowMethod == .map { preferTraceless() }
+    if ledger.isHidden, !plan.isAsked { preferTraceless() }
     windowBegan = pgw_now_ns()
     report.windows += 1
     if plan.asksAhead, windowMethod == .read || windowMethod == .map { askAhead() }
     if windowMethod == .map { openMap() }
   }
 
-  /// Nothing can be dropped that is not known to be ours.
+  /// Nothing can be dropped that is not known to be ours. The first of these takes from memory what is there.
   private func preferTraceless() {
-    if !contest.isRefused(.direct) { windowMethod = .direct } else
-    if !contest.isRefused(.dontCache) { windowMethod = .dontCache }
+    windowMethod = !contest.isRefused(.dontCache) ? .dontCache : !contest.isRefused(.direct) ? .direct : .read
   }
 
   /// Starts to read this window and the next one, where the kernel would not do it far enough.
@@ -254,6 +253,10 @@ internal final class StreamEngine {
         guard Self.isRefusal(reason) else { throw .failed(.read, path ?? "", offset: offset, length: Int64(count)) }
         contest.refuse(.dontCache, reason, isCached: windowIsCached)
         windowMethod = .read
+        if ledger.isHidden, !plan.isAsked {
+          preferTraceless()
+          return try fill(offset, count)
+        }
       }
     }
     try buffer.reserve(plan.chunkSize, path: path)
@@ -315,7 +318,7 @@ internal final class StreamEngine {
 
   private func refuseDirect(_ reason: Errno) {
     contest.refuse(.direct, reason, isCached: windowIsCached)
-    windowMethod = ledger.isHidden && plan.fixed == nil && !contest.isRefused(.dontCache) ? .dontCache : .read
+    windowMethod = .read
   }
 
   private static func isRefusal(_ errno: Errno) -> Bool {

@@ -19,6 +19,8 @@ internal struct StreamPlan {
   /// Bytes of one such question.
   internal let askStep: Int64
   internal let fixed: StreamedFile.Method?
+  /// By the caller.
+  internal let isAsked: Bool
   internal let cold: [StreamedFile.Method]
   internal let warm: [StreamedFile.Method]
   /// Bytes that a method is tried with.
@@ -36,6 +38,8 @@ internal struct StreamPlan {
   private static let usualChunk = 1 << 20
   /// What the kernel takes where nothing else is said.
   private static let unknownReadAhead: Int64 = 4 << 20
+  /// More is not believed, and not tried with.
+  private static let mostReadAhead: Int64 = 64 << 20
 
   internal init(_ file: borrowing StreamedFile, hasOwnOpening: Bool) {
     self.hasOwnOpening = hasOwnOpening
@@ -43,7 +47,7 @@ internal struct StreamPlan {
     let isSmall = (file.count ?? 0) <= StreamedFile.small
     let facts = isSmall ? nil : try? FileFacts(asking: file.file.descriptor)
     let room = facts?.memoryRoom ?? .max
-    let kernelAhead = facts?.readAhead ?? Self.unknownReadAhead
+    let kernelAhead = min(facts?.readAhead ?? Self.unknownReadAhead, Self.mostReadAhead)
     // A sixteenth of what is left, and at least a little.
     let share = Self.powerOfTwo(atMost: max(Int(clamping: room / 16), 64 << 10))
     let usual = Self.powerOfTwo(
@@ -76,13 +80,16 @@ internal struct StreamPlan {
     let prefersReading = facts?.fileSystem?.prefersReading ?? false
     // Trials of less than that many windows would be most of the pass.
     let isLong = (file.count ?? 0) >= 16 * trial
+    isAsked = file.method != .measured
     fixed = file.method == .measured ? isLong ? nil : .read : file.method
     // Those that leave read-ahead for the next one come last.
     cold = prefersReading ? [.direct, .dontCache, .read] : [.direct, .dontCache, .map, .read]
     warm = prefersReading ? [.read] : [.map, .read]
   }
 
-  private static func powerOfTwo(atMost bytes: Int) -> Int { 1 << (Int.bitWidth - 1 - max(bytes, 1).leadingZeroBitCount) }
+  private static func powerOfTwo(atMost bytes: Int) -> Int {
+    1 << (Int.bitWidth - 1 - max(bytes, 1).leadingZeroBitCount)
+  }
 
   private static func powerOfTwo(atLeast bytes: Int) -> Int {
     let lower = powerOfTwo(atMost: bytes)

@@ -70,7 +70,8 @@ public struct StreamReport: Sendable, Hashable {
     if let refused = methods.first(where: { $0.refusal != nil }), used.count <= 1, !wasMeasured {
       return "\(refused.method.rawValue) is refused here"
     }
-    return wasMeasured ? "the fastest of those that were tried" : wasAsked ? "as asked" : "the file is too small to compare"
+    return wasMeasured
+      ? "the fastest of those that were tried" : wasAsked ? "as asked" : "the file is too small to compare"
   }
   /// True when methods were compared.
   public internal(set) var wasMeasured = false

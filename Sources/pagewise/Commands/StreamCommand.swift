@@ -98,7 +98,8 @@ struct StreamCommand: ParsableCommand {
     Interruption.watch()
     let endsBySignal = BrokenPipe.watch()
     let reports: ReportOutput =
-      output.json ? .json(JSONReports(on: sum == nil ? .standardError : .standardOutput)) : .text(Style(isPlain: output.plain))
+      output.json
+      ? .json(JSONReports(on: sum == nil ? .standardError : .standardOutput)) : .text(Style(isPlain: output.plain))
     if output.json { reports.begin() }
     var failed = false
     for path in paths {

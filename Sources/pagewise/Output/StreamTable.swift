@@ -37,7 +37,8 @@ struct StreamResult: Report {
       if let refusal = figures.refusal { add("  " + figures.method.name, style.yellow("refused: \(refusal)")) }
     }
     add(
-      "windows", "\(Figures.grouped(report.windows)) of \(Figures.bytes(Int64(report.windowSize))), "
+      "windows",
+      "\(Figures.grouped(report.windows)) of \(Figures.bytes(Int64(report.windowSize))), "
         + "\(Figures.bytes(Int64(report.chunkSize))) at a time" + (report.isMemoryScarce ? "; memory is scarce" : ""))
     let left = report.pagesLeft > 0 ? ", \(Figures.grouped(report.pagesLeft)) could not be dropped" : ""
     add(
