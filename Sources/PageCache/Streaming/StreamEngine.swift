@@ -390,6 +390,7 @@ internal final class StreamEngine {
   private func dropAll() {
     let upper = min(ledger.frontier, fileEnd)
     let lower = lagging?.lowerBound ?? windowStart
+    guard !ledger.isHidden, lower < upper else { return }
     var drop = ledger.drop(lower..<upper, file.number)
     count(drop)
     // Pages that are on their way cannot be dropped, and a read that waited for them would set off the next read-ahead.

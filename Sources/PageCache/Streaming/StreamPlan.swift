@@ -45,7 +45,7 @@ internal struct StreamPlan {
     self.hasOwnOpening = hasOwnOpening
     let page = SystemPage.size
     let isSmall = (file.count ?? 0) <= StreamedFile.small
-    let facts = isSmall ? nil : try? FileFacts(asking: file.file.descriptor)
+    let facts = isSmall ? nil : try? FileFacts(loadingNothing: file.file.descriptor)
     let room = facts?.memoryRoom ?? .max
     let kernelAhead = min(facts?.readAhead ?? Self.unknownReadAhead, Self.mostReadAhead)
     // A sixteenth of what is left, and at least a little.
