@@ -172,7 +172,8 @@ import _TestSupport
       return
     }
     let tool = try Tool()
-    let interrupt = "timeout --preserve-status -s INT 0.7 \"$@\"; exit $?"
+    // Alone, not with its group: the second signal would be the end.
+    let interrupt = "timeout --foreground --preserve-status -s INT 0.7 \"$@\"; exit $?"
     // Without an end: only the interruption ends it.
     let zero = try withWatchdog("interrupt") {
       try tool.run(["stream", "/dev/zero"], shell: "exec >/dev/null; " + interrupt, seconds: 20)
