@@ -149,6 +149,26 @@ import _TestSupport
         }
         check(seen.firstWrong == nil && seen.bytes == length ?? size - offset && report?.bytes == seen.bytes, "\(seen)")
       }
+      // Everything was written, and the writer has gone, before the pass begins; a chunk of any size.
+      for isNamed in [false, true] {
+        let folder = try TemporaryDirectory()
+        let fifo = folder.appending("fifo")
+        #expect(fifo.withPlatformString { pgt_make_fifo($0) } == 0)
+        let pipe = try isNamed ? nil : FileDescriptor.pipe()
+        let file =
+          try pipe.map { try StreamedFile(descriptor: $0.readEnd, chunk: .bytes(.max)) }
+          ?? StreamedFile(fifo, chunk: .bytes(.max))
+        let writer = try pipe?.writeEnd ?? FileDescriptor.open(fifo, .writeOnly)
+        _ = try writer.writeAll(PatternFile.bytes(0..<1000))
+        try writer.close()
+        var seen = Seen()
+        try file.forEachChunk {
+          seen.add($0, $1)
+          return .continue
+        }
+        #expect(seen.bytes == 1000 && seen.firstWrong == nil)
+        try pipe?.readEnd.close()
+      }
       // It ends before the first byte that was wanted.
       let pipe = try FileDescriptor.pipe()
       _ = try pipe.writeEnd.writeAll([1, 2, 3])

@@ -56,7 +56,8 @@ import CBaselines
     for (name, body) in groups where filter.isEmpty || filter.contains(name) { try body(harness, place) }
     let chosen = storage.filter { filter.isEmpty || filter.contains($0.0) }
     if !chosen.isEmpty {
-      let storagePlace = try StoragePlace(parent: folder, usesImage: loop && chosen.contains { $0.0 != "stream" }, isQuick: quick)
+      let storagePlace = try StoragePlace(
+        parent: folder, usesImage: loop && chosen.contains { $0.0 != "stream" }, isQuick: quick)
       for (_, body) in chosen { try body(harness, storagePlace) }
     }
     if json { harness.printJSON() }

@@ -24,6 +24,8 @@ internal struct MethodContest {
   private let trial: Int64
   /// Trials between two rounds of trials.
   private static let rest: Int64 = 64
+  /// By how much.
+  private static let margin = 1.1
   private let fixed: Method?
 
   /// - Parameters:
@@ -66,16 +68,19 @@ internal struct MethodContest {
       round.since = 0
     } else {
       let open = round.candidates.indices.filter { !isRefused(round.candidates[$0]) }
-      round.current = open.max { round.rates[$0] < round.rates[$1] } ?? -1
+      round.current = open.max { round.rates[$0] * weight($0, round) < round.rates[$1] * weight($1, round) } ?? -1
       if round.since >= trial * Self.rest, round.current >= 0 {
         round.since = 0
         // Those that are far behind are left alone.
-        let best = round.rates[round.current]
+        let best = open.map { round.rates[$0] }.max() ?? 0
         for other in open where other != round.current && round.rates[other] > best / 2 { round.rates[other] = 0 }
       }
     }
     rounds[index] = round
   }
+
+  /// Reading is never bad, and a trial is short: another method must be better by more than the noise.
+  private func weight(_ index: Int, _ round: Round) -> Double { round.candidates[index] == .read ? Self.margin : 1 }
 
   internal func isRefused(_ method: Method) -> Bool { figures.contains { $0.method == method && $0.refusal != nil } }
 

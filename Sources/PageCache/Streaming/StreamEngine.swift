@@ -58,8 +58,9 @@ internal final class StreamEngine {
   private var asked: Int64
 
   internal init(_ file: borrowing StreamedFile) throws(MappingError) {
-    // An opening of its own: advice and the state of read-ahead belong to the opening.
-    let own = pgw_reopen(file.file.number, false)
+    // An opening of its own: advice and the state of read-ahead belong to the opening. Not of what a second opening could
+    // change, nor of a FIFO, whose new reader is not told of a writer that has gone.
+    let own = file.count == nil ? -1 : pgw_reopen(file.file.number, false)
     if own >= 0 {
       self.file = ObservedFile(owning: own)
     } else {

@@ -36,20 +36,26 @@ internal struct StreamPlan {
   private static let folio = 2 << 20
   private static let mostWindow = 8 << 20
   private static let usualChunk = 1 << 20
+  private static let mostChunk = 1 << 30
   /// What the kernel takes where nothing else is said.
   private static let unknownReadAhead: Int64 = 4 << 20
+  /// Less is more noise than answer.
+  private static let leastTrial: Int64 = 16 << 20
   /// More is not believed, and not tried with.
   private static let mostReadAhead: Int64 = 64 << 20
 
   internal init(_ file: borrowing StreamedFile, hasOwnOpening: Bool) {
     self.hasOwnOpening = hasOwnOpening
     let page = SystemPage.size
-    let isSmall = (file.count ?? 0) <= StreamedFile.small
+    var mostBytes = file.count ?? Int64(Self.usualChunk)
+    if file.count == nil, case .bytes(let bytes) = file.chunk { mostBytes = Int64(bytes) }
+    // Not worth the questions.
+    let isSmall = mostBytes <= StreamedFile.small
     let facts = isSmall ? nil : try? FileFacts(loadingNothing: file.file.descriptor)
     let room = facts?.memoryRoom ?? .max
     let kernelAhead = min(facts?.readAhead ?? Self.unknownReadAhead, Self.mostReadAhead)
     // A sixteenth of what is left, and at least a little.
-    let share = Self.powerOfTwo(atMost: max(Int(clamping: room / 16), 64 << 10))
+    let share = Self.powerOfTwo(atMost: min(max(Int(clamping: room / 16), 64 << 10), Self.mostChunk))
     let usual = Self.powerOfTwo(
       atMost: Int(min(max(kernelAhead, Int64(Self.folio)), Int64(Self.mostWindow))))
     var chunk = min(Self.usualChunk, share)
@@ -73,7 +79,7 @@ internal struct StreamPlan {
     lead =
       isScarce
       ? Int64(window) : max(2 * kernelAhead, Int64(asksAhead ? window : 0)) + Int64(2 * Self.folio)
-    trial = isScarce ? Int64(4 * window) : max(2 * kernelAhead, Int64(window))
+    trial = isScarce ? Int64(4 * window) : max(2 * kernelAhead, Int64(window), Self.leastTrial)
     offset = file.offset
     length = file.length
     mustWait = file.kind != .regular && file.kind != .blockDevice

@@ -57,7 +57,7 @@ public struct StreamedFile: ~Copyable, Sendable {
   internal let length: Int64?
   /// Bytes in the file.
   internal let size: Int64
-  /// The size of the file's device's read-ahead and of what this process may still use is asked for files above this.
+  /// Up to so many bytes, neither the device nor the memory that is left is asked about.
   internal static let small: Int64 = 1 << 20
   internal let device: UInt64
   internal let kind: EntryKind
@@ -81,7 +81,8 @@ public struct StreamedFile: ~Copyable, Sendable {
   public enum ChunkSize: Sendable, Hashable {
     /// 1 MiB, or less where memory is scarce.
     case automatic
-    /// At most so many: rounded up to whole pages, and limited to a sixteenth of the memory that this process may still use.
+    /// At most so many: rounded up to whole pages, and limited to a sixteenth of the memory that this process may
+    /// still use, and to 1 GiB.
     case bytes(Int)
   }
 

@@ -47,7 +47,11 @@ func benchmarkStream(_ harness: Harness, _ place: borrowing StoragePlace, size w
         if isCold { base_evict(path) } else { _ = base_pread_pass(path, 1 << 20, 0) }
         let result = side == 0 ? try timed(ours) : try timed(baseline)
         work.append(result.work)
-        if side == 0 { times.ours.append(result.time / 1e6 / gib) } else { times.baseline.append(result.time / 1e6 / gib) }
+        if side == 0 {
+          times.ours.append(result.time / 1e6 / gib)
+        } else {
+          times.baseline.append(result.time / 1e6 / gib)
+        }
       }
       if sameWork, work[0] != work[1] {
         harness.failures.append("stream/\(name): \(work[0]) and \(work[1])")
@@ -67,7 +71,8 @@ func benchmarkStream(_ harness: Harness, _ place: borrowing StoragePlace, size w
         base_pread_pass(path, 1 << 20, whole ? 1 : 0)
       }
     }
-    for method in [StreamedFile.Method.map, .read, .dontCache, .direct] where isCold || method == .map || method == .read {
+    for method in [StreamedFile.Method.map, .read, .dontCache, .direct]
+    where isCold || method == .map || method == .read {
       try pair("\(state), \(method), a byte a page | pread 1 MiB", isCold: isCold) {
         try ours(method, whole: false)
       } baseline: {
