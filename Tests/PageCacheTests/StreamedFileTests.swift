@@ -279,6 +279,41 @@ import _TestSupport
     }
   }
 
+  @Test func `made-up bytes of a mapped chunk are told, whatever the caller makes of them, also in the last one`()
+    throws
+  {
+    let folder = try TemporaryDirectory()
+    let size: Int64 = 3 << 20 | 2000
+    struct Own: Error {}
+    // Inside the last page, which raises no fault, and before it.
+    withEvery("cut at", in: [size - 100, 3 << 20, (3 << 20) - 4097] as [Int64]) { cut in
+      withEvery("end", in: ["continue", "stop", "error", "by hand"]) { (end: String) in
+        let path = folder.appending("f")
+        let pattern = try PatternFile(path, size: size)
+        let file = try StreamedFile(path, method: .map, chunk: .bytes(4 << 20))
+        var sum: UInt64 = 0
+        func touch(_ chunk: RawSpan) throws {
+          try pattern.resize(cut)
+          for at in 0..<chunk.byteCount { sum &+= UInt64(chunk.unsafeLoad(fromByteOffset: at, as: UInt8.self)) }
+        }
+        do {
+          if end == "by hand" {
+            var pass = try file.pass()
+            if let chunk = try pass.next() { try touch(chunk.bytes) }
+            _ = try pass.finish()
+          } else {
+            try file.forEachChunk { chunk, _ in
+              try touch(chunk)
+              if end == "error" { throw Own() }
+              return end == "stop" ? .stop : .continue
+            }
+          }
+          check(false, "no error, sum \(sum)")
+        } catch let error as MappingError { check(error.code == .truncated, "\(error)") }
+      }
+    }
+  }
+
   @Test func `a file that grows is read up to the size that it had`() throws {
     let folder = try TemporaryDirectory()
     withEvery("method", in: StreamSupport.methods) { method in
