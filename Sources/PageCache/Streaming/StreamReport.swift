@@ -16,9 +16,11 @@ public struct StreamReport: Sendable, Hashable {
   public internal(set) var windowSize = 0
   /// Bytes given at a time, at most.
   public internal(set) var chunkSize = 0
-  /// Pages that the pass brought into memory, its read-ahead included, and dropped. Read past the cache, none are.
+  /// Pages that the pass brought into memory, its read-ahead included, and dropped. Read past the cache, none are. Counted by
+  /// `cachestat`: 0 before Linux 6.5, where pages are dropped all the same.
   public internal(set) var pagesDropped = 0
-  /// Pages that were in memory before the pass came to them, and were left there.
+  /// Pages that were in memory before the pass came to them, and were left there. In whole units of 2 MiB, or of a window where
+  /// that is less, also at the ends of a range.
   public internal(set) var pagesKept = 0
   /// Pages that came into memory meanwhile and could not be dropped: in use, or dirty. Also those that another process
   /// brought in.
