@@ -93,6 +93,10 @@ import _TestSupport
     }
     let shell = "exec 3>&1; \"$@\" 2>&1 >/dev/null"
     let json = try tool.run(["stream", "--stats", "--json", "--method", "direct", path.string], shell: shell).json()
+    // Nothing but JSON, also where a path fails.
+    let failed = try tool.run(["stream", "--stats", "--json", "/nonexistent", path.string], shell: shell)
+    #expect(
+      try failed.status == 1 && failed.json()["errors"].items.count == 1 && failed.json()["reports"].items.count == 1)
     let report = try #require(json["reports"].items.first)
     #expect(report["bytes"] == .number("3145728") && report["crc32c"] == .null)
     #expect(report["methods"].items.contains { $0["method"] == .string("direct") })

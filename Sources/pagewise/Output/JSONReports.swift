@@ -10,7 +10,7 @@ internal import SystemPackage
 /// come at any time.
 final class JSONReports {
   private var json = JSONWriter()
-  private let stream: FileDescriptor
+  let stream: FileDescriptor
   private var errors: [(error: MappingError, path: FilePath)] = []
 
   /// - Parameter stream: standard output, or standard error where the first is taken.
