@@ -31,8 +31,9 @@ public import SystemPackage
 /// the fastest goes on; parts that are in memory already are a contest of their own, between mapping and reading. Small files
 /// are simply read. What a file system refuses is read otherwise, and ``StreamReport/methods`` says what and why.
 ///
-/// **What it needs.** Two windows of the kernel's read-ahead and one buffer: 32 MiB at most unless larger chunks are asked for, and a small
-/// share of what is left under the memory limit of the process's control group, where that is less.
+/// **What it needs.** One window of at most 8 MiB, what the kernel reads ahead of it (twice the device's read-ahead), and one buffer,
+/// whatever the file's size. Where less memory is left than that deserves, as under the limit of a control group, the kernel's
+/// read-ahead is switched off for the pass, and it asks for one window ahead by itself, each a sixteenth of what is left.
 ///
 /// **What others can do to it.** The size is taken when the file is opened: what is appended later is not read. A file that is
 /// cut ends the pass with `truncated` and the place, never with a signal. Bytes before the cut have been given out. With
