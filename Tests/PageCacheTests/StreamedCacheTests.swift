@@ -57,8 +57,9 @@ import _TestSupport
           var (lost, added) = (0, 0)
           var report = StreamReport?.none
           var before: [Bool] = []
-          // The kernel may take a page for itself meanwhile; a fault of ours shows each time.
-          for _ in 0..<3 {
+          // Seen once in some runs beside other suites: pages gone that nothing here had dropped, for a reason that was not found. A
+          // rule that is broken shows each time; a single time is printed, so that it is not forgotten.
+          for attempt in 1...3 {
             try StreamSupport.evict(path)
             if isHot { for range in hot { try StreamSupport.load(path, range) } }
             before = try Self.pages(path)
@@ -73,6 +74,11 @@ import _TestSupport
             lost = zip(before, after).count { $0 && !$1 }
             added = zip(before, after).count { !$0 && $1 }
             if lost == 0, added == 0 { break }
+            let places = before.indices.filter { before[$0] != after[$0] }
+            Skips.note(
+              "attempt \(attempt), \(method), hot \(isHot): \(lost) lost, \(added) added at \(places.prefix(20)), "
+                + "\(before.count { $0 }) before, \(report?.pagesKept ?? -1) kept, \(report?.pagesDropped ?? -1) dropped",
+              install: "see StreamedCacheTests")
           }
           guard let report else { return }
           check(lost == 0, "\(lost) pages of others were dropped: \(report)")
@@ -155,7 +161,7 @@ import _TestSupport
       _ = Self.touch(chunk)
       return .continue
     }
-    // Memory may be short meanwhile, so that single windows are not in it any more.
+    // Not all: once, beside other suites, one window was found less than whole, for a reason that was not found.
     #expect(Set(warm.methods.filter(\.isCached).map(\.method)) == [.map, .read], "\(warm)")
     #expect(warm.pagesKept > (1 << 30) / SystemPage.size * 9 / 10, "\(warm)")
   }
