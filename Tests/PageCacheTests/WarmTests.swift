@@ -17,7 +17,7 @@ import _TestSupport
 #endif
 
 /// What was asked for is warm afterwards, and the report is true.
-@Suite(.serialized) struct WarmTests {
+@Suite(.serialized, .undisturbed) struct WarmTests {
   static let page = CacheScene.page
 
   static func options(_ method: CacheWarmer.Method = .populate, window: Int? = 64 << 10) -> CacheWarmer.Options {

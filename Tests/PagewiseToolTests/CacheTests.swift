@@ -14,7 +14,7 @@ import _TestSupport
 #endif
 
 /// `pagewise residency`, `warm`, `evict` and `lock`, beside the tools that others use.
-@Suite(.serialized) struct CacheTests {
+@Suite(.serialized, .undisturbed) struct CacheTests {
   static let page = Int64(4096)
 
   /// Files with random pages in memory and nothing dirty.
