@@ -12,7 +12,7 @@ extension StreamedFile {
   ///     given.
   ///   - body: gets the bytes and the offset of the first of them in the file or stream. The span cannot leave it. Must not suspend.
   /// - Returns: what was done, also after a stop or a cancellation.
-  /// - Throws: ``MemoryMapping/MappingError``: `truncated` when the file was cut, `inputOutput`, `memoryExhausted`, `invalidRange` for
+  /// - Throws: `MappingError`: `truncated` when the file was cut, `inputOutput`, `memoryExhausted`, `invalidRange` for
   ///   a stream that ends before ``offset``; and what the body throws.
   /// - Complexity: O(n) in constant memory; nothing is allocated for a chunk.
   @discardableResult
@@ -52,7 +52,7 @@ extension StreamedFile {
   /// let report = try pass.finish()
   /// ```
   ///
-  /// - Throws: ``MemoryMapping/MappingError``: `tooManyOpenFiles`.
+  /// - Throws: `MappingError`: `tooManyOpenFiles`.
   public borrowing func pass() throws(MappingError) -> StreamPass { StreamPass(try StreamEngine(self)) }
 }
 
@@ -85,7 +85,7 @@ public struct StreamPass: ~Copyable {
 
   /// The next bytes, or nil after the last. They cannot be used any more once the pass is moved on.
   ///
-  /// - Throws: ``MemoryMapping/MappingError``: `truncated`, `inputOutput`, `memoryExhausted`. The pass is at its end then.
+  /// - Throws: `MappingError`: `truncated`, `inputOutput`, `memoryExhausted`. The pass is at its end then.
   @_lifetime(&self)
   public mutating func next() throws(MappingError) -> StreamChunk? {
     guard let chunk = try engine.next(isCancelled: { Task.isCancelled }) else { return nil }
@@ -97,7 +97,7 @@ public struct StreamPass: ~Copyable {
   /// Ends the pass, here or before the end of the file, drops what it brought in, and tells what it did. The end of the scope
   /// does the same silently.
   ///
-  /// - Throws: ``MemoryMapping/MappingError`` when the last bytes were not the file's.
+  /// - Throws: `MappingError` when the last bytes were not the file's.
   public consuming func finish() throws(MappingError) -> StreamReport {
     try engine.stop()
     return engine.report

@@ -68,7 +68,7 @@ public struct StreamedFile: ~Copyable, Sendable {
   public enum Method: String, Sendable, Hashable, CaseIterable {
     /// Whichever of the others is fastest here.
     case measured
-    /// Map it, guarded as ``MemoryMapping/MappedFile``. Nothing is copied. C: `mmap`, `munmap`.
+    /// Map it, guarded as `MappedFile`. Nothing is copied. C: `mmap`, `munmap`.
     case map
     /// Read into one buffer that is used again and again. C: `pread`.
     case read
@@ -102,7 +102,7 @@ public struct StreamedFile: ~Copyable, Sendable {
   ///   - chunk: bytes that are given at a time.
   ///   - offset: first byte. Of a pipe so many bytes are skipped.
   ///   - length: bytes; nil for all up to the end.
-  /// - Throws: ``MemoryMapping/MappingError``: `notFound`, `permissionDenied`, `isDirectory`, `unsupportedFileType` for a socket,
+  /// - Throws: `MappingError`: `notFound`, `permissionDenied`, `isDirectory`, `unsupportedFileType` for a socket,
   ///   `invalidRange` for bytes that a file does not have or a chunk without bytes.
   /// - Complexity: O(1); two system calls. C: `open`, `fstat`.
   public init(
