@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -255,7 +256,7 @@ uint64_t base_consume(const void *bytes, size_t count, int whole) {
   return sum;
 }
 
-uint64_t base_pread_pass(const char *path, size_t chunk, int whole) {
+static uint64_t pread_pass(const char *path, size_t chunk, int whole, bool drops) {
   int descriptor = open(path, O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return 0;
   void *buffer = NULL;
@@ -266,11 +267,19 @@ uint64_t base_pread_pass(const char *path, size_t chunk, int whole) {
     while ((got = pread(descriptor, buffer, chunk, at)) > 0) {
       sum += base_consume(buffer, (size_t)got, whole);
       at += got;
+#if defined(__linux__)
+      if (drops && at % (8 << 20) == 0) posix_fadvise(descriptor, at - (8 << 20), 8 << 20, POSIX_FADV_DONTNEED);
+#endif
     }
   }
   free(buffer);
   close(descriptor);
   return sum;
+}
+
+uint64_t base_pread_pass(const char *path, size_t chunk, int whole) { return pread_pass(path, chunk, whole, false); }
+uint64_t base_pread_dropping_pass(const char *path, size_t chunk, int whole) {
+  return pread_pass(path, chunk, whole, true);
 }
 
 void base_evict(const char *path) {

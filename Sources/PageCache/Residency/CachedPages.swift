@@ -99,6 +99,34 @@ public struct CachedPages: Sendable, Hashable {
     knownFiles = 1
   }
 
+  /// Of equal parts of a whole file, fewer than asked for when it has fewer pages: each page is looked at once.
+  ///
+  /// - Returns: the whole, and each part; no parts where the kernel does not tell.
+  package static func parts(descriptor: CInt, size: Int64, parts: Int) -> (whole: CachedPages, parts: [CachedPages]) {
+    let page = Int64(SystemPage.size)
+    let pages = (size + page - 1) / page
+    let count = min(Int64(parts), pages)
+    guard count > 1 else {
+      let whole = CachedPages(descriptor: descriptor, range: 0..<size)
+      return (whole, whole.knownFiles > 0 && count == 1 ? [whole] : [])
+    }
+    var whole = CachedPages()
+    var found: [CachedPages] = []
+    found.reserveCapacity(Int(count))
+    for part in 0..<count {
+      // Multiplied in 128 bits: a sparse file can have 2^51 pages.
+      let first = Int64(Int128(pages) * Int128(part) / Int128(count))
+      let end = Int64(Int128(pages) * Int128(part + 1) / Int128(count))
+      let told = CachedPages(descriptor: descriptor, range: first * page..<min(end * page, size))
+      guard told.knownFiles > 0 else { return (told, []) }
+      found.append(told)
+      whole.add(told)
+    }
+    whole.knownFiles = 1
+    whole.undetailedFiles = min(1, whole.undetailedFiles)
+    return (whole, found)
+  }
+
   /// Adds those of other files.
   ///
   /// - Parameter other: of files that are not in this one yet.

@@ -34,7 +34,9 @@ public struct FileResidency: Sendable, Hashable {
   /// Asks for what costs more than one call.
   internal mutating func addDetails(_ descriptor: CInt, parts: Int, sampling: Bool) {
     guard pages.knownFiles > 0 else { return }
-    if parts > 0 { shares = Self.shares(descriptor, size: size, pages: pages, parts: parts) }
+    if parts > 0, shares.isEmpty {
+      shares = CachedPages.parts(descriptor: descriptor, size: size, parts: parts).parts.map { $0.share ?? 0 }
+    }
     if sampling, pages.resident > 0 { pagesPerFault = Self.pagesPerFault(descriptor, size: size, in: 0..<size) }
   }
 
@@ -59,20 +61,5 @@ public struct FileResidency: Sendable, Hashable {
         around: places[(2 * index + 1) * places.count / (2 * wanted)])
     }.sorted()
     return samples.isEmpty ? nil : samples[samples.count / 2]
-  }
-
-  private static func shares(_ descriptor: CInt, size: Int64, pages: CachedPages, parts: Int) -> [Double] {
-    let count = min(Int64(parts), pages.pages)
-    guard count > 0 else { return [] }
-    if pages.resident == 0 || pages.resident == pages.pages {
-      return [Double](repeating: pages.resident == 0 ? 0 : 1, count: Int(count))
-    }
-    let page = Int64(SystemPage.size)
-    return (0..<count).map { part in
-      // Multiplied in 128 bits: a sparse file can have 2^51 pages.
-      let first = Int64(Int128(pages.pages) * Int128(part) / Int128(count))
-      let end = Int64(Int128(pages.pages) * Int128(part + 1) / Int128(count))
-      return CachedPages(descriptor: descriptor, range: first * page..<end * page).share ?? 0
-    }
   }
 }

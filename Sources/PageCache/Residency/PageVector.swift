@@ -27,12 +27,7 @@ internal enum PageVector {
       while at < first + count {
         let pages = Int(min(Int64(vector.count), first + count - at))
         let length = pages * Int(page)
-        guard let base = unsafe pgw_map(nil, length, 1, CInt(PGW_MAP_SHARED), descriptor, at * page) else {
-          return false
-        }
-        let told = unsafe pgw_mincore(base, length, vector.baseAddress!)
-        _ = unsafe pgw_unmap(base, length)
-        guard told == 0 else { return false }
+        guard unsafe pgw_resident_pages(descriptor, at * page, length, vector.baseAddress!) == 0 else { return false }
         unsafe body(at, UnsafeBufferPointer(rebasing: vector[..<pages]))
         at += Int64(pages)
       }

@@ -143,8 +143,10 @@ public struct ResidencyScanner: Sendable {
     guard EntryKind(mode: stat.mode) == .regular else {
       throw MappingError(.changed, operation: .residency, path: path)
     }
-    let pages = CachedPages(descriptor: file.number, range: 0..<max(0, stat.size))
+    let told = CachedPages.parts(descriptor: file.number, size: max(0, stat.size), parts: min(options.parts, 4096))
+    let pages = told.whole
     var found = FileResidency(path: path, stat: stat, pages: pages)
+    if options.parts > 0 { found.shares = told.parts.map { $0.share ?? 0 } }
     found.addDetails(file.number, parts: min(options.parts, 4096), sampling: options.samplesFaults)
     let isNew = counted?.nodes.insert(TreeWalk.Node(stat)).inserted ?? true
     each?(found)

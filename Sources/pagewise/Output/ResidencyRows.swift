@@ -172,8 +172,11 @@ final class ResidencyRows {
 
   private func name(_ path: FilePath) -> String {
     guard isRaw else { return PathText.shown(path) }
+    let bytes = PathText.bytes(of: path)
+    // Most names need nothing.
+    if bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x5C }) { return String(decoding: bytes, as: UTF8.self) }
     var out = ""
-    for byte in PathText.bytes(of: path) {
+    for byte in bytes {
       if byte > 0x20, byte < 0x7F, byte != 0x5C {
         out.unicodeScalars.append(Unicode.Scalar(byte))
       } else {

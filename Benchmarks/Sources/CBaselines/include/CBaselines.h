@@ -41,6 +41,8 @@ uint64_t base_scattered(const char *path, int strategy, const uint64_t *offsets,
 
 // A pass with pread into one buffer of `chunk` bytes. Each byte summed, or one byte of each page.
 uint64_t base_pread_pass(const char *path, size_t chunk, int whole);
+// The same, dropping what lies 8 MiB behind from the page cache.
+uint64_t base_pread_dropping_pass(const char *path, size_t chunk, int whole);
 // What it does with a piece.
 uint64_t base_consume(const void *bytes, size_t count, int whole);
 

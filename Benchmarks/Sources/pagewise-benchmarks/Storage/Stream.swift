@@ -70,6 +70,13 @@ func benchmarkStream(_ harness: Harness, _ place: borrowing StoragePlace, size w
       } baseline: {
         base_pread_pass(path, 1 << 20, whole ? 1 : 0)
       }
+      // What was in memory would leave it.
+      guard isCold else { continue }
+      try pair("cold, measured, \(work) | pread 1 MiB that drops", isCold: true, goal: "1.1") {
+        try ours(.measured, whole: whole)
+      } baseline: {
+        base_pread_dropping_pass(path, 1 << 20, whole ? 1 : 0)
+      }
     }
     for method in [StreamedFile.Method.map, .read, .dontCache, .direct]
     where isCold || method == .map || method == .read {
