@@ -77,6 +77,16 @@ import _TestSupport
     #expect(unnamed.holders == nil && unnamed.reasons == [.unknown])
   }
 
+  @Test func `a process whose main thread has ended is named`() throws {
+    let folder = try TemporaryDirectory()
+    guard try CacheScene.isPossible(in: folder) else { return }
+    let path = try CacheScene.coldFile(folder, "f", size: Self.length)
+    let child = try HoldingChild(path, [pgt_hold(0, 4 * CacheScene.page, locked: true)], threads: .mainEnded)
+    let file = try #require(try CacheEvictor().evict(path).stayed.first)
+    #expect(file.reasons == [.mapped(mappings: 1, processes: 1, lockedBytes: 4 * CacheScene.page)])
+    #expect(file.holders?.holders.map(\.process.id) == [child.id])
+  }
+
   @Test func `dirty files are synced first, or left alone by request`() throws {
     let folder = try TemporaryDirectory()
     guard try CacheScene.isPossible(in: folder) else { return }
