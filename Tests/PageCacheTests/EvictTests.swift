@@ -25,6 +25,8 @@ import _TestSupport
     let file = try FileDescriptor.open(path, .readOnly)
     defer { try? file.close() }
     let base = try #require(pgt_map_file(file.rawValue, length, 0, false))
+    // Children that other tests fork meanwhile would map it, too.
+    #expect(madvise(base, length, MADV_DONTFORK) == 0)
     for page in 0..<count { _ = pgt_touch(base + page * Int(CacheScene.page)) }
     return base
   }
