@@ -254,7 +254,7 @@ private struct ProcessLook {
 
   private var hasMappings = false
   private var attempts = 0
-  private static let mostAttempts = 8
+  private static let mostAttempts = 32
 
   mutating func begin(_ process: Int32) {
     folder = ProcessFolder(process)
@@ -276,7 +276,15 @@ private struct ProcessLook {
 
   /// True when the thread by which the process was looked at ended before all was read: another one can still show the rest.
   mutating func beginsAgain() -> Bool {
-    guard hasMappings, attempts < Self.mostAttempts, folder.hasEnded(&reader) else { return false }
+    guard hasMappings, folder.hasEnded(&reader) else { return false }
+    guard attempts < Self.mostAttempts else {
+      // A main thread that is ending and still has its mappings has all its descriptors as well: it gives them up later.
+      if folder != ProcessFolder(folder.process) {
+        isGone = false
+        isRefused = true
+      }
+      return false
+    }
     let next = attempts + 1
     begin(folder.process)
     attempts = next

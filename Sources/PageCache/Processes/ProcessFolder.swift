@@ -41,27 +41,33 @@ package struct ProcessFolder: Sendable, Hashable {
     } else if !reader.bytes.isEmpty {
       return (own, nil)
     }
-    // Threads can end and begin while they are tried: until there is none that was not.
+    // Threads end and begin while they are tried, and a list during which one ends can lack those behind it: so it is the number of
+    // threads that says when there is none left.
     var tried: Set<Int32> = [process]
-    while true {
+    for _ in 0..<mostRounds {
       let threads: [Int32]
       do throws(Errno) { threads = try Self.threads(of: process) } catch { return (own, error) }
-      guard let thread = threads.first(where: { !tried.contains($0) }) else { break }
-      guard tried.count < mostTried else { return (own, .resourceTemporarilyUnavailable) }
-      tried.insert(thread)
-      let folder = ProcessFolder(process, thread: thread)
-      if let refusal = reader.read(folder.path("maps")) {
-        guard isGone(refusal) else { return (folder, refusal) }
-      } else if !reader.bytes.isEmpty {
-        return (folder, nil)
+      // The newest one has most of its life before it, where each lives for a short time.
+      if let thread = threads.last(where: { !tried.contains($0) }) {
+        tried.insert(thread)
+        let folder = ProcessFolder(process, thread: thread)
+        if let refusal = reader.read(folder.path("maps")) {
+          guard isGone(refusal) else { return (folder, refusal) }
+        } else if !reader.bytes.isEmpty {
+          return (folder, nil)
+        }
+      } else {
+        if let reason = reader.read(own.path("stat")) { return (own, reason) }
+        let state = ThreadState(reader.bytes)
+        reader.removeAll()
+        guard let state, state.threads > 1 else { return (own, state?.isDead == true ? .noSuchProcess : failure) }
       }
     }
-    let isZombie = own.state(&reader)?.isDead == true
-    reader.removeAll()
-    return (own, isZombie ? .noSuchProcess : failure)
+    return (own, .resourceTemporarilyUnavailable)
   }
 
-  private static let mostTried = 1000
+  /// No thread may be met by so many of them: then it is not known what the process has.
+  private static let mostRounds = 1000
 
   /// True for what reading says of a process or a thread that is not there any more.
   package static func isGone(_ reason: Errno) -> Bool { reason == .noSuchFileOrDirectory || reason == .noSuchProcess }
@@ -81,19 +87,7 @@ package struct ProcessFolder: Sendable, Hashable {
       return isGone(reason)
     }
     guard let state = ThreadState(reader.bytes) else { return false }
-    guard state.isDead else { return state.isKernelThread }
-    do throws(Errno) {
-      for thread in try threads(of: process) where thread != process {
-        if !ProcessFolder(process, thread: thread).hasEnded(&reader) { return false }
-      }
-      return true
-    } catch {
-      return isGone(error)
-    }
-  }
-
-  private func state(_ reader: inout ProcText) -> ThreadState? {
-    reader.read(path("stat")) == nil ? ThreadState(reader.bytes) : nil
+    return state.isDead ? state.threads <= 1 : state.isKernelThread
   }
 
   /// The numbers of all threads, also of those that have ended and were not awaited yet.
@@ -105,13 +99,17 @@ package struct ProcessFolder: Sendable, Hashable {
   private struct ThreadState {
     private let letter: UInt8
     private let flags: UInt64
+    /// Of its process, itself and those that have ended and were not awaited among them.
+    let threads: Int
 
-    /// From `TID (NAME) STATE PPID PGRP SESSION TTY TPGID FLAGS ...`: a name can hold spaces and parentheses.
+    /// From `TID (NAME) STATE PPID PGRP SESSION TTY TPGID FLAGS ...`, of which the eighteenth field after the name is the number of
+    /// threads: a name can hold spaces and parentheses.
     init?(_ text: [UInt8]) {
       guard let end = text.lastIndex(of: UInt8(ascii: ")")) else { return nil }
-      let fields = text[(end + 1)...].split(separator: UInt8(ascii: " "), maxSplits: 8)
-      guard fields.count > 6, let letter = fields[0].first else { return nil }
+      let fields = text[(end + 1)...].split(separator: UInt8(ascii: " "), maxSplits: 18)
+      guard fields.count > 17, let letter = fields[0].first else { return nil }
       self.letter = letter
+      threads = Int(String(decoding: fields[17], as: UTF8.self)) ?? 0
       flags = UInt64(String(decoding: fields[6], as: UTF8.self)) ?? 0
     }
 
