@@ -19,6 +19,7 @@ let package = Package(
       dependencies: [
         "CBaselines",
         .product(name: "MemoryMapping", package: "pagewise"),
+        .product(name: "PageCache", package: "pagewise"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

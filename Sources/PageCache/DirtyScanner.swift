@@ -33,7 +33,7 @@ public struct DirtyScanner: Sendable {
   ///   - path: a regular file or a folder; a symbolic link to one is followed.
   ///   - progress: gets the share that is done (0 for folders, whose end is not known) and what is done now.
   ///   - isCancelled: asked at each entry; when true the report has what was found so far.
-  /// - Throws: ``MappingError`` when `path` itself cannot be opened or listed, or is neither. What fails below is counted in
+  /// - Throws: `MappingError` when `path` itself cannot be opened or listed, or is neither. What fails below is counted in
   ///   ``DirtyReport/walk``.
   /// - Complexity: some microseconds for each file, and O(folios) of what is in memory of it.
   public func scan(

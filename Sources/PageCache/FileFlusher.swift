@@ -48,7 +48,7 @@ public struct FileFlusher: Sendable {
   ///   - path: a regular file or a folder; a symbolic link to one is followed.
   ///   - progress: gets the share that is done (0 for folders, whose end is not known) and what is done now.
   ///   - isCancelled: asked between two files; when true the report has what was done so far. A sync that is under way ends first.
-  /// - Throws: ``MappingError`` when `path` itself is neither or cannot be opened, or its sync failed. What fails below is counted
+  /// - Throws: `MappingError` when `path` itself is neither or cannot be opened, or its sync failed. What fails below is counted
   ///   in ``FlushReport/walk``.
   /// - Complexity: one sync for each file and folder: some microseconds where nothing is dirty, else 0.1 to 20 ms and what there
   ///   is to write. Write-back of the next files is begun before the one waited for, so that the device has work in advance.

@@ -13,7 +13,7 @@ struct Pagewise: ParsableCommand {
     version: version,
     subcommands: [
       AdviseCommand.self, ResidencyCommand.self, WarmCommand.self, EvictCommand.self, LockCommand.self,
-      WhoCommand.self, HazardsCommand.self, ExplainCommand.self, DirtyCommand.self, FlushCommand.self,
-      VerifyCommand.self, AppendCommand.self,
+      StreamCommand.self, WhoCommand.self, HazardsCommand.self, ExplainCommand.self, DirtyCommand.self,
+      FlushCommand.self, VerifyCommand.self, AppendCommand.self,
     ])
 }

@@ -16,7 +16,7 @@ import _TestSupport
 #endif
 
 /// What stays is counted and explained, whatever the kernel's calls return.
-@Suite(.serialized) struct EvictTests {
+@Suite(.serialized, .undisturbed) struct EvictTests {
   static let count = 64
   static var length: Int { count * Int(CacheScene.page) }
 

@@ -16,7 +16,7 @@ import _TestSupport
 #endif
 
 /// What is locked stays, and a limit explains itself.
-@Suite(.serialized) struct LockTests {
+@Suite(.serialized, .undisturbed) struct LockTests {
   @Test func `locked files are in memory and stay until the lock ends`() throws {
     let folder = try TemporaryDirectory()
     guard try CacheScene.isPossible(in: folder) else { return }

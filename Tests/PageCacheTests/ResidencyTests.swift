@@ -16,7 +16,7 @@ import _TestSupport
 #endif
 
 /// What is in memory is told page for page.
-@Suite(.serialized) struct ResidencyTests {
+@Suite(.serialized, .undisturbed) struct ResidencyTests {
   @Test func `random patterns are told page for page, as the test made them and as mincore has them`() throws {
     let folder = try TemporaryDirectory()
     guard try CacheScene.isPossible(in: folder) else { return }

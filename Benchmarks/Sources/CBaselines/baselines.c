@@ -247,6 +247,32 @@ uint64_t base_scattered(const char *path, int strategy, const uint64_t *offsets,
   return sum;
 }
 
+uint64_t base_consume(const void *bytes, size_t count, int whole) {
+  if (whole) return base_sum64(bytes, count);
+  const uint8_t *at = bytes;
+  uint64_t sum = 0;
+  for (size_t i = 0; i < count; i += 4096) sum += at[i];
+  return sum;
+}
+
+uint64_t base_pread_pass(const char *path, size_t chunk, int whole) {
+  int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return 0;
+  void *buffer = NULL;
+  uint64_t sum = 0;
+  if (posix_memalign(&buffer, 4096, chunk) == 0) {
+    off_t at = 0;
+    ssize_t got;
+    while ((got = pread(descriptor, buffer, chunk, at)) > 0) {
+      sum += base_consume(buffer, (size_t)got, whole);
+      at += got;
+    }
+  }
+  free(buffer);
+  close(descriptor);
+  return sum;
+}
+
 void base_evict(const char *path) {
   int descriptor = open(path, O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return;

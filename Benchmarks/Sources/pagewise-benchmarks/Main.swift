@@ -24,7 +24,10 @@ import CBaselines
   @Option(help: "Only this group: \(Self.names). May be given several times.")
   var filter: [String] = []
 
-  @Option(help: "For commit, append and flush: make the files below this folder instead of the current one.")
+  @Option(help: "In stream, the size of the file in bytes.")
+  var streamSize = 4 << 30
+
+  @Option(help: "For commit, append, flush and stream: make the files below this folder instead of the current one.")
   var folder: String?
 
   @Flag(
@@ -32,7 +35,7 @@ import CBaselines
     help: "For root: count what reaches the device on an ext4 image that nobody else writes to, behind a loop device.")
   var loop = true
 
-  private static let names = "scan, open, guard, lines, grid, commit, append, flush"
+  private static let names = "scan, open, guard, lines, grid, commit, append, flush, stream"
 
   func run() throws {
     let groups: [(String, (Harness, borrowing Workplace) throws -> Void)] = [
@@ -42,6 +45,7 @@ import CBaselines
     // Those need a device below their files, not just any place.
     let storage: [(String, (Harness, borrowing StoragePlace) throws -> Void)] = [
       ("commit", benchmarkCommit), ("append", benchmarkAppend), ("flush", benchmarkFlush),
+      ("stream", { try benchmarkStream($0, $1, size: streamSize) }),
     ]
     for name in filter where !(groups.map(\.0) + storage.map(\.0)).contains(name) {
       throw ValidationError("there is no group '\(name)': \(Self.names)")
@@ -52,7 +56,8 @@ import CBaselines
     for (name, body) in groups where filter.isEmpty || filter.contains(name) { try body(harness, place) }
     let chosen = storage.filter { filter.isEmpty || filter.contains($0.0) }
     if !chosen.isEmpty {
-      let storagePlace = try StoragePlace(parent: folder, usesImage: loop, isQuick: quick)
+      let storagePlace = try StoragePlace(
+        parent: folder, usesImage: loop && chosen.contains { $0.0 != "stream" }, isQuick: quick)
       for (_, body) in chosen { try body(harness, storagePlace) }
     }
     if json { harness.printJSON() }

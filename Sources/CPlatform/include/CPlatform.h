@@ -13,6 +13,7 @@
 #include "pgw_processes.h"
 #include "pgw_scan.h"
 #include "pgw_storage.h"
+#include "pgw_stream.h"
 #include "pgw_system.h"
 #include "pgw_thread.h"
 

@@ -26,6 +26,16 @@ extension FileFacts {
     if fileSystem?.prefersReading != true { pagesPerFault = Self.samplePagesPerFault(descriptor.rawValue, size: size) }
   }
 
+  /// Asks what a pass over an open file goes by: its file system, memory and read-ahead. Loads no page of it. About 50 µs.
+  package init(loadingNothing descriptor: FileDescriptor) throws(MappingError) {
+    var stat = pgw_stat()
+    guard unsafe pgw_fstat(descriptor.rawValue, &stat) == 0 else { throw .last(.stat) }
+    self.init(stat, descriptor: descriptor.rawValue)
+    askFileSystem(descriptor.rawValue)
+    memoryRoom = MemoryRoom.bytes
+    readAhead = MemoryRoom.readAhead(device: stat.device)
+  }
+
   internal init(_ stat: pgw_stat, descriptor: CInt) {
     let type: FileType =
       switch OpenedFile.kind(of: stat.mode) {

@@ -53,7 +53,7 @@ public struct CacheEvictor: Sendable {
   ///   - range: bytes, of each file; nil for all. Pages that lie only partly in it stay, except the last of the file.
   ///   - progress: gets the share that is done (0 for folders, whose end is not known) and what is done now.
   ///   - isCancelled: asked between two files.
-  /// - Throws: ``MappingError`` when `path` itself cannot be opened or listed, is neither, or its sync failed (which is final: see
+  /// - Throws: `MappingError` when `path` itself cannot be opened or listed, is neither, or its sync failed (which is final: see
   ///   ``FileFlusher``). What fails below is counted in ``EvictReport/walk``. Pages that stay are no error.
   /// - Complexity: some microseconds for each file, the syncs, and one pass over all processes when something stayed.
   public func evict(

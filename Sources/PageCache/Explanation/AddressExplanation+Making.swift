@@ -10,7 +10,7 @@ extension AddressExplanation {
   /// - Parameters:
   ///   - address: any number.
   ///   - process: its number.
-  /// - Throws: ``MappingError``: `notFound` when there is no such process, `permissionDenied` when it may not be looked at.
+  /// - Throws: `MappingError`: `notFound` when there is no such process, `permissionDenied` when it may not be looked at.
   /// - Complexity: O(mappings of the process). C: /proc/PID/maps, map_files.
   public init(_ address: UInt64, inProcess process: Int32) throws(MappingError) {
     var reader = ProcText()
@@ -36,7 +36,7 @@ extension AddressExplanation {
   /// - Parameters:
   ///   - address: nil for the one whose access ended the process.
   ///   - core: an ELF core as Linux writes it: little endian, of any machine.
-  /// - Throws: ``MappingError``: `unknownFormat` when the file is no core or damaged; `wrongState` when there is no address: the
+  /// - Throws: `MappingError`: `unknownFormat` when the file is no core or damaged; `wrongState` when there is no address: the
   ///   process was ended by a signal that has none.
   public init(_ address: UInt64? = nil, inCore core: FilePath) throws(MappingError) {
     let file = try CoreFile(core)
@@ -53,7 +53,7 @@ extension AddressExplanation {
 
   /// Explains an address by a saved text of /proc/PID/maps or smaps.
   ///
-  /// - Throws: ``MappingError``: `unknownFormat` with the number of the first line that is none of such a text.
+  /// - Throws: `MappingError`: `unknownFormat` with the number of the first line that is none of such a text.
   public init(_ address: UInt64, inMaps text: [UInt8]) throws(MappingError) {
     self.init(address, try SavedMaps.parse(text), .savedMaps, file: Self.fileNow)
   }

@@ -40,7 +40,7 @@ public struct HazardScanner: Sendable {
   ///   - scope: which mappings.
   ///   - progress: gets the share that is done and what is done now.
   ///   - isCancelled: asked for each process; when true the report has what was found so far.
-  /// - Throws: ``MappingError`` when the processes cannot be listed; for one process when it is not there or may not be read
+  /// - Throws: `MappingError` when the processes cannot be listed; for one process when it is not there or may not be read
   ///   (`permissionDenied`); for a path when nothing stands there and nothing of that name is mapped either.
   /// - Complexity: O(mappings), and some system calls for each process and for each file that is mapped anywhere.
   public func scan(

@@ -76,7 +76,7 @@ public struct LockedFiles: ~Copyable, Sendable {
   ///   - progress: gets the share that is done (0 for folders, whose end is not known) and what is done now.
   ///   - isCancelled: asked between windows of 64 MiB.
   /// - Returns: the walk through a folder; nil for a single file.
-  /// - Throws: ``MappingError``: `lockLimitReached` with the limit, what is used of it and how to raise it; `memoryExhausted` when
+  /// - Throws: `MappingError`: `lockLimitReached` with the limit, what is used of it and how to raise it; `memoryExhausted` when
   ///   too little memory would be left, before anything of the file is locked; `interrupted`; what opening and mapping say. What was
   ///   locked before stays so. In a folder the first of these ends the walk; what cannot be opened is counted and left out.
   @discardableResult

@@ -18,7 +18,7 @@ extension FileHolders {
   /// - Parameters:
   ///   - descriptor: any descriptor of the file, also one by O_PATH.
   ///   - isCancelled: asked for each process; when true the rest of them count as unknown.
-  /// - Throws: ``MappingError`` when the descriptor cannot be asked, or the processes cannot be listed (`notSupported` where there
+  /// - Throws: `MappingError` when the descriptor cannot be asked, or the processes cannot be listed (`notSupported` where there
   ///   is no /proc).
   /// - Complexity: one pass over /proc: some system calls for each process, one for each of its open descriptors, and O(mappings). Of
   ///   those that hold the file, O(pages that they have mapped) as well. C: /proc/PID/maps, smaps, fd and fdinfo.

@@ -34,7 +34,7 @@ public struct HolderScanner: Sendable {
   ///   - paths: files of any kind and folders; symbolic links to them are followed.
   ///   - progress: gets the share that is done (0 while folders are read) and what is done now.
   ///   - isCancelled: asked at each entry and process; when true the report has what was found so far.
-  /// - Throws: ``MappingError`` when the processes cannot be listed. What fails for one path is in ``HoldersScan/failures``.
+  /// - Throws: `MappingError` when the processes cannot be listed. What fails for one path is in ``HoldersScan/failures``.
   /// - Complexity: as ``FileHolders/find(_:isCancelled:)-(FilePath,_)``, and one stat and the memory of a path for each file
   ///   below a folder.
   public func scan(

@@ -6,7 +6,7 @@ public import SystemPackage
 
 /// What the page cache holds of one file, or of many, whoever put it there.
 ///
-/// In pages of ``SystemPage/size`` bytes. The kernel tells of files that this user owns or may write; of others it refuses to
+/// In pages of `SystemPage.size` bytes. The kernel tells of files that this user owns or may write; of others it refuses to
 /// tell (`cachestat`), or says that all is resident, which is not true (`mincore`). Such files are counted as ``hiddenFiles``, and are
 /// in no sum. C: `cachestat` (Linux 6.5), else `mincore`.
 public struct CachedPages: Sendable, Hashable {

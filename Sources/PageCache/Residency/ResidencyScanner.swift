@@ -63,7 +63,7 @@ public struct ResidencyScanner: Sendable {
   ///     ``FileResidency/pagesPerFault``. Costs the making of each path; nil where sums are enough.
   ///   - progress: gets the share that is done (0 for folders, whose end is not known) and what is done now.
   ///   - isCancelled: asked at each entry; when true the report has what was found so far.
-  /// - Throws: ``MappingError`` when `path` itself cannot be opened or listed, or is neither. What fails below is counted in
+  /// - Throws: `MappingError` when `path` itself cannot be opened or listed, or is neither. What fails below is counted in
   ///   ``ResidencyReport/walk``.
   /// - Complexity: four system calls for each file, and O(folios) of what is in memory of it.
   public func scan(
@@ -75,7 +75,12 @@ public struct ResidencyScanner: Sendable {
 
   /// The same, for one of several paths: files that were counted under an earlier one are not counted again.
   ///
-  /// - Parameter counted: grows by the files of this path.
+  /// - Parameters:
+  ///   - path: as above.
+  ///   - counted: files of earlier paths; grows by those of this one.
+  ///   - each: as above.
+  ///   - progress: as above.
+  ///   - isCancelled: as above.
   public func scan(
     _ path: FilePath, notIn counted: inout CountedFiles, each: ((FileResidency) -> Void)? = nil,
     progress: (Double, String) -> Void = { _, _ in }, isCancelled: () -> Bool = { false }

@@ -24,7 +24,17 @@ package struct ObservedFile: ~Copyable {
     number = opened
   }
 
+  /// Takes over a descriptor.
+  package init(owning number: CInt) { self.number = number }
+
   deinit { _ = pgw_close(number) }
+
+  /// The same opening under a second number.
+  package borrowing func duplicate(_ path: FilePath?) throws(MappingError) -> ObservedFile {
+    let copy = fcntl(number, F_DUPFD_CLOEXEC, 0)
+    guard copy >= 0 else { throw .failed(.open, path ?? "") }
+    return ObservedFile(owning: copy)
+  }
 
   /// Gives the descriptor to a new owner.
   package consuming func take() -> CInt {

@@ -29,7 +29,7 @@ public struct CacheWarmer: Sendable {
   ///   - range: bytes, of each file; nil for all. What lies behind the end of a file is left out.
   ///   - progress: gets the share that is done (0 for folders, whose end is not known) and what is done now. On this thread.
   ///   - isCancelled: asked at the beginning and ten times in a second, on this thread. The window that is being waited for ends first.
-  /// - Throws: ``MappingError`` when `path` itself cannot be opened or listed, or is neither. What fails below is counted in
+  /// - Throws: `MappingError` when `path` itself cannot be opened or listed, or is neither. What fails below is counted in
   ///   ``WarmReport/walk``, what cannot be loaded in ``WarmReport/failed``.
   public func warm(
     _ path: FilePath, range: Range<Int64>? = nil, progress: (Double, String) -> Void = { _, _ in },

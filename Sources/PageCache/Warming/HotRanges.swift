@@ -79,9 +79,10 @@ public struct HotRanges: Sendable, Hashable {
   /// - Parameters:
   ///   - path: a regular file or a folder; a symbolic link to one is followed.
   ///   - options: which files of a folder are meant; the rest is not used.
+  ///   - progress: gets the share that is done (0: it is not known) and what is done now.
   ///   - isCancelled: asked at each entry; when true the list has what was found so far.
   /// - Returns: the walk through a folder; nil for a single file.
-  /// - Throws: ``MappingError`` when `path` itself cannot be opened or listed, or is neither.
+  /// - Throws: `MappingError` when `path` itself cannot be opened or listed, or is neither.
   @discardableResult
   public mutating func add(
     _ path: FilePath, options: CacheWarmer.Options = .init(), progress: (Double, String) -> Void = { _, _ in },
@@ -135,7 +136,7 @@ public struct HotRanges: Sendable, Hashable {
 
   /// Replaces a file by this list, all at once.
   ///
-  /// - Throws: as ``replaceFile(_:with:options:)``.
+  /// - Throws: as `replaceFile`.
   public mutating func save(to path: FilePath) throws(MappingError) {
     var text = "pagewise hot ranges 1\n"
     for file in files {
@@ -150,7 +151,7 @@ public struct HotRanges: Sendable, Hashable {
 
   /// Reads a list.
   ///
-  /// - Throws: ``MappingError``: `unknownFormat` for what is no list or of a later version, `corrupt` with the line for one that is
+  /// - Throws: `MappingError`: `unknownFormat` for what is no list or of a later version, `corrupt` with the line for one that is
   ///   cut or changed, `limitExceeded` beyond ``limit``, and what opening and reading say.
   public init(contentsOf path: FilePath) throws(MappingError) {
     let file = try ObservedFile(path)

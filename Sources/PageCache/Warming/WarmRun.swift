@@ -28,6 +28,8 @@ internal struct WarmRun: ~Copyable {
   private var counts: WarmReport.ListCounts? = nil
   /// Failures inside the windows of files, for the walk.
   private var failures: [MappingError] = []
+  /// In the file that is being warmed.
+  private var hasFailed = false
   /// Brought since the room was looked at.
   private var sinceLook: Int64 = 0
 
@@ -106,6 +108,7 @@ internal struct WarmRun: ~Copyable {
     _ descriptor: CInt, _ stat: pgw_stat, ranges: [Range<Int64>]?, path: () -> FilePath
   ) {
     state.files.add(1, ordering: .relaxed)
+    hasFailed = false
     // The kernel reads further ahead for this descriptor, on devices that are set to little.
     _ = pgw_fadvise(descriptor, 0, 0, CInt(PGW_FADV_SEQUENTIAL))
     let hasHoles = stat.allocated < stat.size && !options.loadsHoles
@@ -114,7 +117,7 @@ internal struct WarmRun: ~Copyable {
       guard !asked.isEmpty else { continue }
       let known = CachedPages(descriptor: descriptor, range: asked)
       before.add(known)
-      if known.knownFiles > 0, known.resident == known.pages {
+      if known.knownFiles > 0, known.resident == known.pages, isReadable(descriptor, asked) {
         wanted += Int64(asked.count)
         skipped += Int64(asked.count)
         state.done.add(Int64(asked.count), ordering: .relaxed)
@@ -130,6 +133,14 @@ internal struct WarmRun: ~Copyable {
       for window in windows where !isEnded { load(descriptor, window, path) }
       after.add(CachedPages(descriptor: descriptor, range: asked))
     }
+  }
+
+  /// Whether all pages of a range have their content, as mincore tells.
+  private func isReadable(_ descriptor: CInt, _ range: Range<Int64>) -> Bool {
+    let page = Int64(SystemPage.size)
+    let first = range.lowerBound / page
+    let count = (range.upperBound - 1) / page - first + 1
+    return PageVector.resident(descriptor, first: first, count: count) == count
   }
 
   /// A part of a file that is loaded at once.
@@ -154,7 +165,10 @@ internal struct WarmRun: ~Copyable {
       var resident: Int64? = nil
       if known.knownFiles > 0 {
         // In whole pages, so at the ends of a range it can be more than there is.
-        let pages = known.resident == 0 ? 0 : CachedPages(descriptor: descriptor, range: at..<end).resident
+        let first = at / page
+        let count = (end - 1) / page - first + 1
+        // By mincore, which counts what can be read: cachestat has pages, too, that are on their way or failed.
+        let pages = known.resident == 0 ? 0 : PageVector.resident(descriptor, first: first, count: count) ?? 0
         resident = min(pages * page, end - at)
       }
       windows.append(Window(range: at..<end, resident: resident, isExact: isExact))
@@ -278,7 +292,9 @@ internal struct WarmRun: ~Copyable {
           step = page
           continue
         }
-        if failures.count < TreeWalk.keptFailures {
+        // The first of each file.
+        if !hasFailed {
+          hasFailed = true
           failures.append(
             got < 0
               ? .failed(.read, path(), offset: at, length: count)

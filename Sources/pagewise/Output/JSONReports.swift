@@ -10,7 +10,16 @@ internal import SystemPackage
 /// come at any time.
 final class JSONReports {
   private var json = JSONWriter()
+  let stream: FileDescriptor
   private var errors: [(error: MappingError, path: FilePath)] = []
+
+  /// - Parameter stream: standard output, or standard error where the first is taken.
+  init(on stream: FileDescriptor = .standardOutput) { self.stream = stream }
+
+  private func write() {
+    let text = json.take()
+    if stream == .standardError { Standard.error(text) } else { Standard.output(text) }
+  }
 
   func begin() {
     json.beginObject()
@@ -21,7 +30,7 @@ final class JSONReports {
 
   func add(_ report: some Report) {
     report.write(to: &json)
-    Standard.output(json.take())
+    write()
   }
 
   func add(_ error: MappingError, path: FilePath) { errors.append((error, path)) }
@@ -33,7 +42,7 @@ final class JSONReports {
     json.endArray()
     json.add("interrupted", wasInterrupted)
     json.endObject()
-    Standard.output(json.take())
+    write()
   }
 }
 

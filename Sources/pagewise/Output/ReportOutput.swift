@@ -32,8 +32,12 @@ enum ReportOutput {
 
   /// Errors go to standard error, and into the JSON as well.
   func failure(_ error: MappingError, path: FilePath) {
+    if case .json(let reports) = self {
+      reports.add(error, path: path)
+      // Sentences between the lines would be no JSON.
+      if reports.stream == .standardError { return }
+    }
     Standard.error("pagewise: \(Self.sentence(error, path: path))\n")
-    if case .json(let reports) = self { reports.add(error, path: path) }
   }
 
   /// - Parameter sentence: what to say about an interruption; nil when there was none.

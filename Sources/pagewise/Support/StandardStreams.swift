@@ -26,6 +26,36 @@ enum Standard {
     if let reason = write(text, to: .standardOutput) { failure.store(reason.rawValue, ordering: .relaxed) }
   }
 
+  /// Writes bytes from where they are; waits for a reader that asked for none to wait. False when the stream takes no more, and
+  /// after an interruption.
+  static func output(_ bytes: RawSpan) -> Bool {
+    guard outputFailure == nil else { return false }
+    return unsafe bytes.withUnsafeBytes { bytes in
+      var done = 0
+      while done < bytes.count {
+        if Interruption.isRequested { return false }
+        do {
+          let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[done...])
+          done += unsafe try FileDescriptor.standardOutput.write(rest, retryOnInterrupt: false)
+        } catch {
+          switch error as? Errno ?? .ioError {
+          case .interrupted: continue
+          case .resourceTemporarilyUnavailable, .wouldBlock:
+            var request = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
+            _ = unsafe poll(&request, 1, 100)
+          case .badAddress:
+            // The bytes are gone, not the stream: their mapping has lost a page, which whoever gave them finds out.
+            return false
+          case let reason:
+            failure.store(reason.rawValue, ordering: .relaxed)
+            return false
+          }
+        }
+      }
+      return true
+    }
+  }
+
   static func error(_ text: String) { _ = write(text, to: .standardError) }
 
   private static func write(_ text: String, to stream: FileDescriptor) -> Errno? {

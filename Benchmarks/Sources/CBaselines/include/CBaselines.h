@@ -39,6 +39,11 @@ enum base_strategy { BASE_MAP, BASE_MAP_POPULATE, BASE_READ, BASE_STREAM };
 uint64_t base_whole(const char *path, int strategy);
 uint64_t base_scattered(const char *path, int strategy, const uint64_t *offsets, size_t count, size_t size);
 
+// A pass with pread into one buffer of `chunk` bytes. Each byte summed, or one byte of each page.
+uint64_t base_pread_pass(const char *path, size_t chunk, int whole);
+// What it does with a piece.
+uint64_t base_consume(const void *bytes, size_t count, int whole);
+
 void base_evict(const char *path);
 // Resident pages by mincore (own files: truthful); -1 on error.
 int64_t base_resident(const char *path);

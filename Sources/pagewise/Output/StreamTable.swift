@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import MemoryMapping
+internal import PageCache
+internal import SystemPackage
+
+/// What came of streaming one path.
+struct StreamResult: Report {
+  let path: FilePath
+  let report: StreamReport
+  let sum: UInt32?
+  let showsStatistics: Bool
+
+  /// Eight digits, two spaces, the path: as `sha256sum` has it.
+  var sumLine: String { "\(digits)  \(PathText.shown(path))\n" }
+
+  private var digits: String {
+    let text = String(sum ?? 0, radix: 16)
+    return String(repeating: "0", count: 8 - text.count) + text
+  }
+
+  func text(_ style: Style) -> String {
+    var lines = [style.bold(PathText.shown(path))]
+    func add(_ name: String, _ value: String) {
+      lines.append("  " + style.dim(name.padded(to: 12)) + value.wrapped(width: style.width - 14, indent: 14))
+    }
+    let speed = report.seconds > 0 ? ", \(Figures.bytes(Int64(Double(report.bytes) / report.seconds)))/s" : ""
+    add("streamed", "\(Figures.exact(report.bytes)) in \(Figures.nanoseconds(report.seconds * 1e9, style))\(speed)")
+    add("method", "\(report.method.name): \(report.reason)")
+    for figures in report.methods {
+      let place = figures.isCached ? ", in memory" : ""
+      if let rate = figures.rate {
+        add(
+          "  " + figures.method.name,
+          "\(Figures.bytes(Int64(rate)))/s, \(Figures.count(figures.windows, "window", "windows"))\(place)")
+      }
+      if let refusal = figures.refusal { add("  " + figures.method.name, style.yellow("refused: \(refusal)")) }
+    }
+    add(
+      "windows",
+      "\(Figures.grouped(report.windows)) of \(Figures.bytes(Int64(report.windowSize))), "
+        + "\(Figures.bytes(Int64(report.chunkSize))) at a time" + (report.isMemoryScarce ? "; memory is scarce" : ""))
+    let left = report.pagesLeft > 0 ? ", \(Figures.grouped(report.pagesLeft)) could not be dropped" : ""
+    add(
+      "pages",
+      report.isResidencyKnown
+        ? "\(Figures.grouped(report.pagesDropped)) dropped, \(Figures.grouped(report.pagesKept)) kept\(left)"
+        : "not permitted to know; none dropped")
+    if report.refusedAdvice > 0 { add("refused", Figures.count(report.refusedAdvice, "advice", "pieces of advice")) }
+    if report.ending != .end { add("ended", style.yellow("before the end")) }
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  func write(to json: inout JSONWriter) {
+    json.beginObject()
+    json.add("kind", "stream")
+    json.addPath(path)
+    if sum != nil { json.add("crc32c", digits) }
+    json.add("bytes", report.bytes)
+    json.add("seconds", report.seconds)
+    json.add("method", report.method.name)
+    json.add("reason", report.reason)
+    json.beginArray("methods")
+    for figures in report.methods {
+      json.beginObject()
+      json.add("method", figures.method.name)
+      json.add("in_memory", figures.isCached)
+      json.add("bytes", figures.bytes)
+      json.add("windows", figures.windows)
+      json.add("bytes_per_second", figures.rate)
+      json.add("refused_errno", figures.refusal.map { Int64($0.rawValue) })
+      json.endObject()
+    }
+    json.endArray()
+    json.add("windows", report.windows)
+    json.add("window_bytes", report.windowSize)
+    json.add("chunk_bytes", report.chunkSize)
+    json.add("memory_is_scarce", report.isMemoryScarce)
+    json.add("residency_known", report.isResidencyKnown)
+    json.add("dropped_pages", report.isResidencyKnown ? Int64(report.pagesDropped) : nil)
+    json.add("kept_pages", report.isResidencyKnown ? Int64(report.pagesKept) : nil)
+    json.add("left_pages", report.isResidencyKnown ? Int64(report.pagesLeft) : nil)
+    json.add("refused_advice", report.refusedAdvice)
+    json.add("complete", report.ending == .end)
+    json.endObject()
+  }
+}
+
+extension StreamedFile.Method {
+  var name: String { rawValue.lowercased() }
+}
