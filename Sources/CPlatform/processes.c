@@ -71,9 +71,7 @@ int pgw_reopen_place(int place) {
   return pgw_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 }
 
-pgw_descriptors *pgw_descriptors_open(int64_t process) {
-  char path[64];
-  snprintf(path, sizeof path, "/proc/%lld/fd", (long long)process);
+pgw_descriptors *pgw_descriptors_open(const char *path) {
   DIR *stream = opendir(path);
   if (stream == NULL) return NULL;
   pgw_descriptors *list = malloc(sizeof *list);
@@ -157,8 +155,8 @@ uint64_t pgw_device_number(uint32_t major_number, uint32_t minor_number) {
 int pgw_stat_unsynced(const char *path, pgw_stat *out) { return pgw_stat_path(path, true, out); }
 int pgw_open_place(const char *path) { return pgw_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0); }
 int pgw_reopen_place(int place) { return dup(place); }
-pgw_descriptors *pgw_descriptors_open(int64_t process) {
-  (void)process;
+pgw_descriptors *pgw_descriptors_open(const char *path) {
+  (void)path;
   errno = ENOTSUP;
   return NULL;
 }

@@ -25,6 +25,8 @@ import _TestSupport
     let file = try FileDescriptor.open(path, .readOnly)
     defer { try? file.close() }
     let base = try #require(pgt_map_file(file.rawValue, length, 0, false))
+    // Children that other tests fork meanwhile would map it, too.
+    #expect(madvise(base, length, MADV_DONTFORK) == 0)
     for page in 0..<count { _ = pgt_touch(base + page * Int(CacheScene.page)) }
     return base
   }
@@ -75,6 +77,16 @@ import _TestSupport
     options.namesHolders = false
     let unnamed = try #require(try CacheEvictor(options: options).evict(path).stayed.first)
     #expect(unnamed.holders == nil && unnamed.reasons == [.unknown])
+  }
+
+  @Test func `a process whose main thread has ended is named`() throws {
+    let folder = try TemporaryDirectory()
+    guard try CacheScene.isPossible(in: folder) else { return }
+    let path = try CacheScene.coldFile(folder, "f", size: Self.length)
+    let child = try HoldingChild(path, [pgt_hold(0, 4 * CacheScene.page, locked: true)], threads: .mainEnded)
+    let file = try #require(try CacheEvictor().evict(path).stayed.first)
+    #expect(file.reasons == [.mapped(mappings: 1, processes: 1, lockedBytes: 4 * CacheScene.page)])
+    #expect(file.holders?.holders.map(\.process.id) == [child.id])
   }
 
   @Test func `dirty files are synced first, or left alone by request`() throws {

@@ -51,6 +51,27 @@ import _TestSupport
     #expect(try AddressExplanation(address, inProcess: child.id).file?.naming == .deleted)
   }
 
+  @Test func `an address of a process whose main thread has ended is found`() throws {
+    let folder = try TemporaryDirectory()
+    let path = try folder.file("f", PatternFile.bytes(0..<4 * Self.page))
+    let child = try HoldingChild(path, [pgt_hold(Self.page, 3 * Self.page)], threads: .mainEnded)
+    let address = child.addresses[0] + Self.upage + 5
+    let found = try AddressExplanation(address, inProcess: child.id)
+    #expect(found.place == .file && found.fileOffset == 2 * Self.upage + 5 && found.mapping?.path == path)
+    #expect(found.file?.size == 4 * Self.page && found.file?.naming == .present)
+    if case .process(let identity) = found.source {
+      #expect(identity.id == child.id && identity.user == geteuid() && !identity.name.isEmpty)
+    } else {
+      Issue.record("the source is no process")
+    }
+    #expect(truncate(path.string, Int(Self.page)) == 0)
+    #expect(try AddressExplanation(address, inProcess: child.id).place == .pastEnd)
+    #expect(unlink(path.string) == 0)
+    let deleted = try AddressExplanation(address, inProcess: child.id)
+    guard Skips.require(deleted.file != nil, "deleted files", install: "run the tests as root") else { return }
+    #expect(deleted.place == .pastEnd && deleted.file?.naming == .deleted && deleted.file?.isMappedFileItself == true)
+  }
+
   @Test func `a hole below a shared mapping for writing is told`() throws {
     let folder = try TemporaryDirectory()
     let path = try folder.file("f")
@@ -168,6 +189,7 @@ import _TestSupport
     #expect(made.signal == SIGABRT)
     #expect { try AddressExplanation(inCore: made.core) } throws: {
       "\($0)".contains("it was ended by SIGABRT, which has none; give an ADDRESS")
+        && ($0 as? MappingError)?.code == .wrongState
     }
     #expect(try AddressExplanation(16, inCore: made.core).place == .nullPointer)
   }
@@ -202,7 +224,7 @@ import _TestSupport
         _ = try CoreFile(bytes)
         return "none"
       } catch {
-        return error.code == .invalidLayout ? "\(error)" : "another code: \(error)"
+        return error.code == .unknownFormat ? "\(error)" : "another code: \(error)"
       }
     }
     #expect(reason { _ in } == "none")
@@ -251,7 +273,7 @@ import _TestSupport
         }
         #expect(core.mappings.allSatisfy { !$0.addresses.isEmpty })
       } catch {
-        #expect(error.code == .invalidLayout && "\(error)".hasPrefix("cannot read the core"))
+        #expect(error.code == .unknownFormat && "\(error)".hasPrefix("cannot read the core"))
       }
     }
     for length in 0..<good.count { attempt(Array(good.prefix(length))) }
@@ -285,7 +307,7 @@ import _TestSupport
       (maps + "2000", "line 4 is none"), ("\u{0}", "line 1"), (smaps + "rss: 1\n", "line 5"), (":", "line 1"),
     ] {
       #expect { try AddressExplanation(0, inMaps: Array(text.utf8)) } throws: {
-        "\($0)".contains(words) && ($0 as? MappingError)?.code == .invalidLayout
+        "\($0)".contains(words) && ($0 as? MappingError)?.code == .unknownFormat
       }
     }
   }
@@ -320,7 +342,7 @@ import _TestSupport
       do throws(MappingError) {
         for mapping in try SavedMaps.parse(bytes) { #expect(!mapping.addresses.isEmpty) }
       } catch {
-        #expect(error.code == .invalidLayout)
+        #expect(error.code == .unknownFormat)
       }
     }
     for length in 0..<good.count { attempt(Array(good.prefix(length))) }

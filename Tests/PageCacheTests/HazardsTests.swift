@@ -49,6 +49,26 @@ import _TestSupport
     #expect(try Self.scan(child, path).isEmpty)
   }
 
+  @Test func `a process whose main thread has ended is looked at by a thread that lives`() throws {
+    let folder = try TemporaryDirectory()
+    let path = try folder.file("f", PatternFile.bytes(0..<4 * Self.page))
+    let child = try HoldingChild(path, [pgt_hold(0, 4 * Self.page)], threads: .mainEnded)
+    #expect(ProcessView.text(FilePath("/proc/\(child.id)/maps")).isEmpty)
+    #expect(try Self.scan(child, path).isEmpty)
+    #expect(truncate(path.string, Int(Self.page) + 1) == 0)
+    let cut = child.addresses[0] + 2 * Self.upage..<child.addresses[0] + 4 * Self.upage
+    for scope in [HazardScanner.Scope.process(child.id), .paths([path]), .all] {
+      let found = try HazardScanner().scan(scope).hazards.filter { $0.process.id == child.id && $0.file == path }
+      #expect(found.map(\.kind) == [.pastEnd] && found.first?.severity == .danger)
+      #expect(found.first?.addresses == [cut] && found.first?.amount == 2 * Self.page)
+    }
+    // The mapped file itself is looked at, not the one that has taken its name.
+    try folder.file("new", PatternFile.bytes(0..<4 * Self.page))
+    #expect(rename(folder.appending("new").string, path.string) == 0)
+    guard Skips.require(pgt_is_root(), "replaced files", install: "run the tests as root") else { return }
+    #expect(try Self.scan(child, path).map(\.kind) == [.pastEnd, .replaced])
+  }
+
   @Test func `deleted and replaced files are told apart, and from renamed ones`() throws {
     let folder = try TemporaryDirectory()
     let path = try folder.file("f", PatternFile.bytes(0..<Self.page))
@@ -173,7 +193,7 @@ import _TestSupport
         free: 1, capacity: 1 << 40)
       let mapping = ProcessMapping(
         addresses: 0x1000..<0x2000, permissions: permissions, isShared: shared, name: Array("/f".utf8))
-      return Finding.all(state, [mapping], in: 0).filter { $0.kind == .remote }.map(\.severity)
+      return Finding.all(state, [mapping], in: ProcessFolder(0)).filter { $0.kind == .remote }.map(\.severity)
     }
     #expect(kinds(0x6969, shared: true, permissions: [.read, .write]) == [.warning])
     #expect(kinds(0x6969, shared: true, permissions: .read) == [.notice])

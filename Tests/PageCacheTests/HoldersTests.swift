@@ -69,7 +69,7 @@ import _TestSupport
     let folder = try TemporaryDirectory()
     let path = try folder.file("f", PatternFile.bytes(0..<Self.page))
     let opens = PGT_OPEN_READ | PGT_OPEN_WRITE | PGT_OPEN_READ_WRITE | PGT_OPEN_PATH
-    let child = try HoldingChild(path, [pgt_hold(0, Self.page)], opens: Int(opens), threads: true)
+    let child = try HoldingChild(path, [pgt_hold(0, Self.page)], opens: Int(opens), threads: .two)
     let found = try FileHolders.find(path)
     #expect(found.holders.count == 1 && found.mappingCount == 1)
     let descriptors = try #require(found.holders.first { $0.process.id == child.id }).descriptors
@@ -168,13 +168,102 @@ import _TestSupport
     }
   }
 
-  @Test func `a process that has ended and was not awaited holds nothing and is not unknown`() throws {
-    let child = Child.start(["true"])
-    while !ProcessView.text(FilePath("/proc/\(child)/stat")).contains(") Z ") { pgt_sleep_us(1000) }
+  @Test func `a process whose main thread has ended is seen by a thread that lives`() throws {
+    let folder = try TemporaryDirectory()
+    let path = try folder.file("f", PatternFile.bytes(0..<64 * Self.page))
+    _ = try FileFlusher().flush(path)
+    let opens = PGT_OPEN_READ | PGT_OPEN_WRITE | PGT_OPEN_READ_WRITE | PGT_OPEN_PATH
+    let child = try HoldingChild(
+      path,
+      [
+        pgt_hold(0, 32 * Self.page, stores: 2 * Self.page, writable: true),
+        pgt_hold(32 * Self.page, 16 * Self.page, shared: false, locked: true),
+      ], opens: Int(opens), threads: .mainEnded)
+    // By its own folder it has nothing.
+    #expect(ProcessView.text(FilePath("/proc/\(child.id)/status")).contains("State:\tZ"))
+    #expect(ProcessView.text(FilePath("/proc/\(child.id)/maps")).isEmpty)
+    let found = try FileHolders.find(path)
+    #expect(found.mappingCount == 2 && found.descriptorCount == 4 && found.holders.count == 1)
+    let holder = try #require(found.holders.first)
+    #expect(holder.process.id == child.id && holder.process.user == geteuid())
+    #expect(holder.process.name == ProcessView.text(FilePath("/proc/\(child.id)/comm")).dropLast())
+    #expect(holder.process.controlGroup?.hasPrefix("/") == true)
+    #expect(holder.descriptors.map(\.number) == [3, 4, 5, 6])
+    #expect(holder.descriptors.map(\.access) == [.read, .write, .readWrite, .path])
+    #expect(holder.descriptors.map(\.position) == [0, 0, 0, 0])
+    let first = try #require(holder.mappings.first { $0.mapping.addresses.lowerBound == child.addresses[0] })
+    let second = try #require(holder.mappings.first { $0.mapping.addresses.lowerBound == child.addresses[1] })
+    #expect(first.mapping.isShared == true && first.mapping.permissions == [.read, .write])
+    #expect(first.mapping.length == UInt64(32 * Self.page) && first.mapping.path == path)
+    #expect(first.memory?.resident == 2 * Self.page && first.memory?.dirty == 2 * Self.page)
+    #expect(second.mapping.isShared == false && second.mapping.offset == UInt64(32 * Self.page))
+    #expect(second.memory?.resident == 16 * Self.page && second.memory?.locked == 16 * Self.page)
+    #expect(second.memory?.proportional == 16 * Self.page && second.memory?.isLocked == true)
+    // The thread, not the main one, is what a look goes on by.
     var reader = ProcText()
-    #expect(ProcessList.holdsNothing(child, &reader))
-    #expect(!ProcessList.holdsNothing(getpid(), &reader))
-    _ = pgt_wait(child, 1000)
+    let (read, failure) = ProcessFolder.readMappings(of: child.id, &reader)
+    #expect(failure == nil && !reader.bytes.isEmpty && read.process == child.id && read.thread != child.id)
+    #expect(!read.hasEnded(&reader) && ProcessFolder(child.id).hasEnded(&reader))
+    #expect(!ProcessFolder.holdsNothing(child.id, &reader))
+    try child.becomeZombie()
+    #expect(read.hasEnded(&reader) && ProcessFolder.readMappings(of: child.id, &reader).failure == .noSuchProcess)
+    #expect(reader.bytes.isEmpty)
+    #expect(try FileHolders.find(path).holders.isEmpty)
+  }
+
+  @Test(arguments: [HoldingChild.Threads.one, .two, .mainEnded])
+  func `a process that has ended and was not awaited holds nothing and is not unknown`(
+    _ threads: HoldingChild.Threads
+  ) throws {
+    let folder = try TemporaryDirectory()
+    let path = try folder.file("f", PatternFile.bytes(0..<Self.page))
+    let child = try HoldingChild(path, [pgt_hold(0, Self.page)], opens: Int(PGT_OPEN_READ), threads: threads)
+    let before = try FileHolders.find(path)
+    #expect(before.holders.map(\.process.id) == [child.id])
+    try child.becomeZombie()
+    #expect(ProcessView.text(FilePath("/proc/\(child.id)/stat")).contains(") Z "))
+    let after = try FileHolders.find(path)
+    #expect(after.holders.isEmpty)
+    // Of root's own processes none is unknown; in a container some others can be.
+    if pgt_is_root() { #expect(after.processes.unknown <= before.processes.unknown) }
+    var reader = ProcText()
+    #expect(ProcessFolder.readMappings(of: child.id, &reader).failure == .noSuchProcess && reader.bytes.isEmpty)
+    #expect(ProcessFolder.holdsNothing(child.id, &reader) && !ProcessFolder.holdsNothing(getpid(), &reader))
+    // Asked for by its number, it is one that is not there.
+    #expect { try HazardScanner().scan(.process(child.id)) } throws: { ($0 as? MappingError)?.code == .notFound }
+    #expect { try AddressExplanation(0, inProcess: child.id) } throws: { ($0 as? MappingError)?.code == .notFound }
+  }
+
+  @Test(.rootOnly("what another user is told"))
+  func `a process of another user whose main thread has ended is unknown`() async throws {
+    await #expect(processExitsWith: .success) {
+      let folder = try TemporaryDirectory()
+      #expect(chmod(folder.path.string, 0o755) == 0)
+      let path = try folder.file("f", PatternFile.bytes(0..<HoldersTests.page))
+      #expect(chmod(path.string, 0o644) == 0)
+      let child = try HoldingChild(path, [pgt_hold(0, HoldersTests.page)], threads: .mainEnded)
+      #expect(seteuid(65534) == 0)
+      defer { _ = seteuid(0) }
+      var reader = ProcText()
+      #expect(ProcessFolder.readMappings(of: child.id, &reader).failure == .permissionDenied)
+      #expect(!ProcessFolder.holdsNothing(child.id, &reader))
+      let found = try FileHolders.find(path)
+      #expect(found.holders.isEmpty && !found.isComplete)
+      #expect { try HazardScanner().scan(.process(child.id)) } throws: {
+        ($0 as? MappingError)?.code == .permissionDenied
+      }
+    }
+  }
+
+  @Test func `kernel threads have neither mappings nor an error`() throws {
+    var reader = ProcText()
+    guard
+      Skips.require(
+        pgt_is_root() && reader.read("/proc/2/comm") == nil && reader.text == "kthreadd\n", "kernel threads",
+        install: "run the tests as root, outside of a PID namespace")
+    else { return }
+    #expect(ProcessFolder.readMappings(of: 2, &reader) == (ProcessFolder(2), nil))
+    #expect(reader.bytes.isEmpty && ProcessFolder.holdsNothing(2, &reader))
   }
 
   @Test(.rootOnly("other file systems"), arguments: ["tmpfs", "ext4", "btrfs", "overlay", "overlay over two"])

@@ -59,6 +59,22 @@ import _TestSupport
     #expect(holder["descriptors"].items.first?.names == ["number", "access", "position_bytes"])
   }
 
+  @Test func `a process whose main thread has ended is shown as any other`() throws {
+    let tool = try Tool()
+    let path = try tool.folder.file("f", PatternFile.bytes(0..<2 * Self.page))
+    let child = try HoldingChild(
+      path, [pgt_hold(0, 2 * Self.page)], opens: Int(PGT_OPEN_READ), threads: .mainEnded)
+    let table = try tool.run(["who", path.string])
+    #expect(table.output.contains("held by     1 process, mapped once, 1 open descriptor\n"), "\(table)")
+    #expect(table.output.contains("  \(child.id) ") && table.output.contains("    open as 3 (read)\n"))
+    #expect(truncate(path.string, 1) == 0)
+    let address = String(child.addresses[0] + 4096, radix: 16)
+    let explained = try tool.run(["explain", "--pid", "\(child.id)", address])
+    #expect(explained.output.contains("  in file     byte 4,096, page 1\n"), "\(explained)")
+    let hazards = try tool.run(["hazards", "--pid", "\(child.id)"])
+    #expect(hazards.status == 2 && hazards.output.contains(path.string), "\(hazards)")
+  }
+
   @Test func `nobody, folders, lists and paths that fail`() throws {
     let tool = try Tool()
     let path = try tool.folder.file("f", [1])

@@ -65,10 +65,36 @@ static void tell(struct scene *scene, int word) { __atomic_store_n(&scene->ready
 
 static int sleeper(void *unused) {
   (void)unused;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   for (;;) pause();
 }
 
-pid_t pgt_fork_holder(const char *path, pgt_hold *holds, int count, int opens, bool threads) {
+int pgt_kill_unawaited(pid_t pid) {
+  siginfo_t info;
+  if (kill(pid, SIGKILL) != 0) return -errno;
+  return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0 ? 0 : -errno;
+}
+
+/// Waits until the main thread of a child has ended, 10 s at most: 0 or -errno.
+static int await_end_of_main(pid_t pid) {
+  char path[64], text[256];
+  snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+  for (int waited = 0; waited < 10000; waited++) {
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return -errno;
+    ssize_t got = read(descriptor, text, sizeof text - 1);
+    close(descriptor);
+    if (got > 0) {
+      text[got] = 0;
+      const char *name_end = strrchr(text, ')');
+      if (name_end && name_end[1] == ' ' && name_end[2] == 'Z') return 0;
+    }
+    usleep(1000);
+  }
+  return -ETIMEDOUT;
+}
+
+pid_t pgt_fork_holder(const char *path, pgt_hold *holds, int count, int opens, int threads) {
   struct scene *scene = make_scene();
   if (scene == NULL || count > MOST_HOLDS) return -ENOMEM;
   pid_t parent = getpid(), pid = fork_quiet(parent);
@@ -91,15 +117,20 @@ pid_t pgt_fork_holder(const char *path, pgt_hold *holds, int count, int opens, b
       if (hold->locked && mlock(base, (size_t)hold->length) != 0) tell(scene, -errno), _exit(1);
       scene->address[i] = (uintptr_t)base;
     }
-    if (threads) {
+    if (threads != PGT_THREADS_ONE) {
       static char stack[16384] __attribute__((aligned(64)));
       int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD;
       if (clone(sleeper, stack + sizeof stack, flags, NULL) < 0) tell(scene, -errno), _exit(1);
     }
     tell(scene, 1);
+    if (threads == PGT_THREADS_MAIN_ENDED) syscall(SYS_exit, 0);
     sleeper(NULL);
   }
   pid = await(scene, pid);
+  if (pid > 0 && threads == PGT_THREADS_MAIN_ENDED) {
+    int failure = await_end_of_main(pid);
+    if (failure != 0) pgt_kill(pid), pid = failure;
+  }
   for (int i = 0; i < count; i++) holds[i].address = scene->address[i];
   munmap(scene, sizeof *scene);
   return pid;

@@ -23,8 +23,8 @@ ssize_t pgw_read(int descriptor, void *buffer, size_t count);
 
 /// The open descriptors of a process.
 typedef struct pgw_descriptors pgw_descriptors;
-/// NULL and errno when they cannot be listed.
-pgw_descriptors *pgw_descriptors_open(int64_t process);
+/// By the path of the folder `fd` of a process or a thread. NULL and errno when they cannot be listed.
+pgw_descriptors *pgw_descriptors_open(const char *path);
 /// The next one and the file that it stands for. False at the end.
 bool pgw_descriptors_next(pgw_descriptors *list, int *number, uint64_t *device, uint64_t *inode);
 void pgw_descriptors_close(pgw_descriptors *list);

@@ -78,7 +78,7 @@ extension MappingError {
     public static let corrupt = Code(.corrupt)
     /// The call does not fit what the object is doing, for example a commit without a transaction.
     public static let wrongState = Code(.wrongState)
-    /// The file is in none of this library's formats.
+    /// The file or the text is in none of the formats that the call reads, or it was cut.
     public static let unknownFormat = Code(.unknownFormat)
     /// Anything else: see ``MappingError/errno``.
     public static let other = Code(.other)
@@ -149,8 +149,8 @@ extension MappingError.Code {
     case .wrongState: ("the call does not fit its state", "See the documentation of the call for the order.")
     case .unknownFormat:
       (
-        "it is not one of our formats",
-        "Give a file of TransactionalFile or its journal, of GrowableMappedFile, or a .npy file."
+        "it is not in the expected format",
+        "Check that it is the right file, that it is whole, and that its version is read here."
       )
     case .other: ("the system call failed", "See the error number.")
     }

@@ -41,7 +41,11 @@ extension FileVerification {
     if isRegularFile(Journal.path(of: resolved)) { return (resolved, .transactional) }
     if found.elementsEqual(GrowableFormat.magic) { return (resolved, .growable) }
     if found.starts(with: NumPyHeader.magic) { return (resolved, .numPy) }
-    throw MappingError(.unknownFormat, operation: .verify, path: path)
+    throw MappingError(
+      .unknownFormat, operation: .verify, path: path,
+      detail: .note(
+        "it is not one of our formats: a file of TransactionalFile or its journal, of GrowableMappedFile, or a .npy file"
+      ))
   }
 
   private static func isRegularFile(_ path: FilePath) -> Bool {

@@ -15,18 +15,19 @@ extension AddressExplanation {
   public init(_ address: UInt64, inProcess process: Int32) throws(MappingError) {
     var reader = ProcText()
     let operation = MappingError.Operation("look at process \(process)")
-    if let reason = reader.read("/proc/\(process)/maps") {
-      let isGone = reason == .noSuchFileOrDirectory || reason == .noSuchProcess
+    let (folder, failure) = ProcessFolder.readMappings(of: process, &reader)
+    if let failure {
+      let isGone = ProcessFolder.isGone(failure)
       throw MappingError(
-        isGone ? .notFound : .permissionDenied, operation: operation, errno: reason,
+        isGone ? .notFound : .permissionDenied, operation: operation, errno: failure,
         detail: .note(isGone ? "no process that runs has this number" : "it belongs to another user, or is protected"))
     }
     let mappings = ProcessMapping.all(reader.bytes)
-    let identity = ProcessIdentity(asking: process, &reader)
+    let identity = ProcessIdentity(asking: folder, &reader)
     self.init(address, mappings, .process(identity)) { mapping, range in
-      guard let state = MappedFileState(of: mapping, in: process), state.isRegular else { return nil }
+      guard let state = MappedFileState(of: mapping, in: folder), state.isRegular else { return nil }
       return FileCondition(
-        state, naming: state.naming, isMappedFileItself: true, missing: state.unbacked(range, mapping, in: process))
+        state, naming: state.naming, isMappedFileItself: true, missing: state.unbacked(range, mapping, in: folder))
     }
   }
 
@@ -35,14 +36,14 @@ extension AddressExplanation {
   /// - Parameters:
   ///   - address: nil for the one whose access ended the process.
   ///   - core: an ELF core as Linux writes it: little endian, of any machine.
-  /// - Throws: `MappingError`: `invalidLayout` when the file is no core or damaged, and when there is no address: the process
-  ///   was ended by a signal that has none.
+  /// - Throws: `MappingError`: `unknownFormat` when the file is no core or damaged; `wrongState` when there is no address: the
+  ///   process was ended by a signal that has none.
   public init(_ address: UInt64? = nil, inCore core: FilePath) throws(MappingError) {
     let file = try CoreFile(core)
     guard let address = address ?? file.signal?.address else {
       let signal = file.signal.map { "it was ended by \($0.name), which has none" } ?? "it does not say what ended it"
       throw MappingError(
-        .invalidLayout, operation: .init("find the address of the fault in"), path: core,
+        .wrongState, operation: .init("find the address of the fault in"), path: core,
         detail: .note("\(signal); give an ADDRESS"))
     }
     self.init(
@@ -52,7 +53,7 @@ extension AddressExplanation {
 
   /// Explains an address by a saved text of /proc/PID/maps or smaps.
   ///
-  /// - Throws: `MappingError`: `invalidLayout` with the number of the first line that is none of such a text.
+  /// - Throws: `MappingError`: `unknownFormat` with the number of the first line that is none of such a text.
   public init(_ address: UInt64, inMaps text: [UInt8]) throws(MappingError) {
     self.init(address, try SavedMaps.parse(text), .savedMaps, file: Self.fileNow)
   }

@@ -36,7 +36,7 @@ package struct CoreFile: Sendable, Hashable {
 
   /// Reads a core.
   ///
-  /// - Throws: `invalidLayout` with what is wrong, and what opening and reading say.
+  /// - Throws: `unknownFormat` with what is wrong, and what opening and reading say.
   package init(_ path: FilePath) throws(MappingError) {
     let kind = EntryKind(mode: try EntryKind.stat(path, follows: true).mode)
     guard kind == .regular else {
@@ -253,7 +253,7 @@ package struct CoreFile: Sendable, Hashable {
 
   fileprivate static func wrong(_ what: String, _ offset: UInt64) -> MappingError {
     MappingError(
-      .invalidLayout, operation: .init("read the core"), offset: Int64(clamping: offset), detail: .note(what))
+      .unknownFormat, operation: .init("read the core"), offset: Int64(clamping: offset), detail: .note(what))
   }
 
   /// Bytes of the file, with each access checked.

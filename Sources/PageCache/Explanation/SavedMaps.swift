@@ -9,7 +9,7 @@ package enum SavedMaps {
 
   /// Reads all its mappings, by address.
   ///
-  /// - Throws: `invalidLayout` with the number of the first line that is none of such a text.
+  /// - Throws: `unknownFormat` with the number of the first line that is none of such a text.
   package static func parse(_ bytes: [UInt8]) throws(MappingError) -> [ProcessMapping] {
     let text = bytes.span
     var found: [ProcessMapping] = []
@@ -21,13 +21,13 @@ package enum SavedMaps {
         found.append(parsed.mapping(text))
       } else if end > line.lowerBound, !isField(text, line.lowerBound..<end) {
         throw MappingError(
-          .invalidLayout, operation: .init("read the mappings"), offset: Int64(line.lowerBound),
+          .unknownFormat, operation: .init("read the mappings"), offset: Int64(line.lowerBound),
           detail: .note("line \(lines.number) is none of /proc/PID/maps"))
       }
     }
     guard !found.isEmpty else {
       throw MappingError(
-        .invalidLayout, operation: .init("read the mappings"), detail: .note("there is no line of /proc/PID/maps"))
+        .unknownFormat, operation: .init("read the mappings"), detail: .note("there is no line of /proc/PID/maps"))
     }
     return found.sorted { $0.addresses.lowerBound < $1.addresses.lowerBound }
   }

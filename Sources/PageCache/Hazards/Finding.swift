@@ -22,7 +22,7 @@ internal struct Finding {
   }
 
   /// All about the mappings of one file in one process.
-  static func all(_ state: MappedFileState, _ group: [ProcessMapping], in process: Int32) -> [Finding] {
+  static func all(_ state: MappedFileState, _ group: [ProcessMapping], in folder: ProcessFolder) -> [Finding] {
     guard state.isRegular, let first = group.first else { return [] }
     var found: [Finding] = []
     found += pastEnd(size: state.size, capacity: first.isMemoryFile ? nil : state.capacity, group)
@@ -32,7 +32,7 @@ internal struct Finding {
     case .replaced: found.append(replaced(group))
     case .present, .unknown: break
     }
-    if let finding = sparse(state, group, in: process) { found.append(finding) }
+    if let finding = sparse(state, group, in: folder) { found.append(finding) }
     if let kind = state.fileSystem, kind.nature == .remote || kind.nature == .relayed {
       found.append(remote(kind, group))
     }
@@ -114,9 +114,9 @@ internal struct Finding {
   }
 
   /// Deleted or replaced: which of them cannot be seen.
-  static func nameless(_ group: [ProcessMapping], in process: Int32) -> Finding {
+  static func nameless(_ group: [ProcessMapping], in folder: ProcessFolder) -> Finding {
     guard let first = group.first, let path = first.path,
-      MappedFileState(at: MappedFileState.place(path, in: process)) != nil
+      MappedFileState(at: MappedFileState.place(path, in: folder)) != nil
     else { return deleted(links: 0, group) }
     return replaced(group)
   }
@@ -133,14 +133,14 @@ internal struct Finding {
     )
   }
 
-  static func sparse(_ state: MappedFileState, _ group: [ProcessMapping], in process: Int32) -> Finding? {
+  static func sparse(_ state: MappedFileState, _ group: [ProcessMapping], in folder: ProcessFolder) -> Finding? {
     let writable = group.filter { $0.isShared == true && $0.permissions.contains(.write) }
     guard !writable.isEmpty, state.allocated < state.size else { return nil }
     var missing: Int64 = 0
     for mapping in writable {
       let lower = Int64(clamping: mapping.offset)
       let upper = Int64(clamping: mapping.offset.addingReportingOverflow(mapping.length).partialValue)
-      guard lower < upper, let bytes = state.unbacked(lower..<upper, mapping, in: process) else { continue }
+      guard lower < upper, let bytes = state.unbacked(lower..<upper, mapping, in: folder) else { continue }
       // Two mappings of one part need the space once.
       missing = max(missing, bytes)
     }

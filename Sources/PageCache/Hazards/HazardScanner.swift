@@ -128,13 +128,13 @@ private struct WantedPaths {
     }
   }
 
-  mutating func contains(_ mapping: ProcessMapping, of process: Int32) -> Bool {
+  mutating func contains(_ mapping: ProcessMapping, of folder: ProcessFolder) -> Bool {
     if wanted.isEmpty { return true }
     for place in wanted.indices where mapping.hasPath(wanted[place].path, orBelow: wanted[place].isFolder) {
       wanted[place].wasMet = true
       return true
     }
-    return index.holds(mapping, of: process)
+    return index.holds(mapping, of: folder)
   }
 
   /// The error of a path that neither stands anywhere nor is mapped.
@@ -170,34 +170,36 @@ private struct HazardLook {
 
   mutating func one(_ process: Int32) throws(MappingError) {
     let operation = MappingError.Operation("look at process \(process)")
-    if let reason = reader.read("/proc/\(process)/maps") {
-      let isGone = reason == .noSuchFileOrDirectory || reason == .noSuchProcess
+    let (folder, failure) = ProcessFolder.readMappings(of: process, &reader)
+    if let failure {
+      let isGone = ProcessFolder.isGone(failure)
       throw MappingError(
-        isGone ? .notFound : .permissionDenied, operation: operation, errno: reason,
+        isGone ? .notFound : .permissionDenied, operation: operation, errno: failure,
         detail: .note(isGone ? "no process that runs has this number" : "it belongs to another user, or is protected"))
     }
     var all = WantedPaths()
-    take(process, &all)
+    take(folder, &all)
   }
 
   mutating func look(at process: Int32, wanted: inout WantedPaths) -> Outcome {
-    if let reason = reader.read("/proc/\(process)/maps") {
-      if reason == .noSuchFileOrDirectory || reason == .noSuchProcess { return .nothing }
-      return ProcessList.holdsNothing(process, &reader) ? .nothing : .refused
+    let (folder, failure) = ProcessFolder.readMappings(of: process, &reader)
+    if let failure {
+      if ProcessFolder.isGone(failure) { return .nothing }
+      return ProcessFolder.holdsNothing(process, &reader) ? .nothing : .refused
     }
     guard !reader.bytes.isEmpty else { return .nothing }
-    take(process, &wanted)
+    take(folder, &wanted)
     return .seen
   }
 
   /// All of a process whose maps were just read.
-  private mutating func take(_ process: Int32, _ wanted: inout WantedPaths) {
+  private mutating func take(_ folder: ProcessFolder, _ wanted: inout WantedPaths) {
     let (all, count) = ProcessMapping.withFiles(reader.bytes)
     var groups: [FileKey: [ProcessMapping]] = [:]
     var order: [FileKey] = []
-    let root = Self.root(of: process)
+    let root = Self.root(of: folder)
     for mapping in all where mapping.hasPath || mapping.isMemoryFile {
-      guard wanted.contains(mapping, of: process) else { continue }
+      guard wanted.contains(mapping, of: folder) else { continue }
       mappings += 1
       let key = FileKey(
         root: root, device: mapping.device, inode: mapping.inode, name: mapping.nameBytes, isDeleted: mapping.isDeleted)
@@ -211,29 +213,29 @@ private struct HazardLook {
       if let cached = states[key] {
         known = cached
       } else {
-        known = MappedFileState(of: first, in: process)
+        known = MappedFileState(of: first, in: folder)
         states[key] = .some(known)
         if known == nil { unknownFiles += 1 }
       }
       if let known {
-        found += Finding.all(known, group, in: process)
+        found += Finding.all(known, group, in: folder)
       } else if first.isDeleted, !first.isMemoryFile {
         // Its present state is not known; that its name is gone is.
-        found.append(Finding.nameless(group, in: process))
+        found.append(Finding.nameless(group, in: folder))
       }
     }
     if wanted.isEmpty {
       if let near = Finding.mappingLimit(count, mappingLimit) { found.append(near) }
-      if let near = lockLimit(process) { found.append(near) }
+      if let near = lockLimit(folder) { found.append(near) }
     }
     guard !found.isEmpty else { return }
-    let identity = ProcessIdentity(asking: process, &reader)
+    let identity = ProcessIdentity(asking: folder, &reader)
     hazards += found.map { $0.hazard(identity) }
   }
 
-  private static func root(of process: Int32) -> HeldFileIndex.Node? {
+  private static func root(of folder: ProcessFolder) -> HeldFileIndex.Node? {
     var stat = pgw_stat()
-    let path = FilePath("/proc/\(process)/root")
+    let path = FilePath(folder.path("root"))
     guard unsafe path.withPlatformString({ unsafe pgw_stat_unsynced($0, &stat) }) == 0 else { return nil }
     return HeldFileIndex.Node(device: stat.device, inode: stat.inode)
   }
@@ -243,12 +245,12 @@ private struct HazardLook {
     return ProcText.number(after: "", in: reader.text)
   }
 
-  private mutating func lockLimit(_ process: Int32) -> Finding? {
-    guard reader.read("/proc/\(process)/status") == nil else { return nil }
+  private mutating func lockLimit(_ folder: ProcessFolder) -> Finding? {
+    guard reader.read(folder.path("status")) == nil else { return nil }
     let status = reader.text
     guard let locked = ProcText.number(after: "VmLck:", in: status), locked > 0,
       // With CAP_IPC_LOCK there is no limit.
-      !Finding.hasCapability(14, status: status), reader.read("/proc/\(process)/limits") == nil
+      !Finding.hasCapability(14, status: status), reader.read(folder.path("limits")) == nil
     else { return nil }
     return Finding.lockLimit(locked.multipliedReportingOverflow(by: 1024).partialValue, limits: reader.text)
   }

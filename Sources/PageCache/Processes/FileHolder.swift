@@ -46,7 +46,7 @@ public struct FileHolder: Sendable, Hashable {
 ///
 /// Found by device and inode, so that names do not matter: hard links, renames, other mount points. What holds a file besides
 /// processes is not seen: a loop device or a swap file made of it, a descriptor on its way through a socket, a file registered with
-/// io_uring and closed. Threads that have descriptors of their own (`unshare(CLONE_FILES)`) are not looked into.
+/// io_uring and closed. A process whose main thread has ended is looked at by another thread that lives. Threads that have descriptors of their own (`unshare(CLONE_FILES)`) are not looked into.
 public struct FileHolders: Sendable, Hashable {
   /// The device that holds the file (`st_dev`).
   public let device: UInt64

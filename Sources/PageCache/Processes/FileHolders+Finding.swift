@@ -157,9 +157,11 @@ package struct HeldFileIndex {
       }
       progress(Double(position) / Double(list.count), "\(position) of \(list.count) processes seen")
       look.begin(process)
-      findMappings(&look)
-      findDescriptors(&look, leavingOut: process == own ? ownDescriptor : -1)
-      guard !look.isGone, !(look.isRefused && ProcessList.holdsNothing(process, &look.reader)) else { continue }
+      repeat {
+        findMappings(&look)
+        findDescriptors(&look, leavingOut: process == own ? ownDescriptor : -1)
+      } while look.beginsAgain()
+      guard !look.isGone, !(look.isRefused && ProcessFolder.holdsNothing(process, &look.reader)) else { continue }
       counts.seen += 1
       if look.isRefused { counts.unknown += 1 }
       for (file, holder) in look.holders() { holders[file].append(holder) }
@@ -171,15 +173,15 @@ package struct HeldFileIndex {
   }
 
   private func findMappings(_ look: inout ProcessLook) {
-    if let reason = look.reader.read("/proc/\(look.process)/maps") {
+    if let reason = look.readMappings() {
       look.fail(reason)
       return
     }
-    let found = matches(in: look.reader.bytes.span, of: look.process)
+    let found = matches(in: look.reader.bytes.span, of: look.folder)
     guard !found.isEmpty else { return }
     // Reading smaps walks the page tables: only of those that hold something.
     var memory: [UInt64: MappingMemory] = [:]
-    if look.reader.read("/proc/\(look.process)/smaps") == nil {
+    if look.reader.read(look.folder.path("smaps")) == nil {
       memory = MappingMemory.find(look.reader.bytes, wanted: Set(found.map(\.mapping.addresses.lowerBound)))
     }
     for (number, mapping) in found {
@@ -188,7 +190,7 @@ package struct HeldFileIndex {
     }
   }
 
-  private func matches(in text: Span<UInt8>, of process: Int32) -> [(number: Int, mapping: ProcessMapping)] {
+  private func matches(in text: Span<UInt8>, of folder: ProcessFolder) -> [(number: Int, mapping: ProcessMapping)] {
     var lines = TextLines()
     var found: [(number: Int, mapping: ProcessMapping)] = []
     while let line = lines.next(text) {
@@ -198,25 +200,25 @@ package struct HeldFileIndex {
       let mapping = parsed.mapping(text)
       for number in candidates {
         let isOnlyOne = candidates.count == 1 && nodes[number].device == parsed.device
-        if isOnlyOne || confirms(nodes[number], mapping, of: process) { found.append((number, mapping)) }
+        if isOnlyOne || confirms(nodes[number], mapping, of: folder) { found.append((number, mapping)) }
       }
     }
     return found
   }
 
   /// True when a mapping shows one of the files.
-  package func holds(_ mapping: ProcessMapping, of process: Int32) -> Bool {
+  package func holds(_ mapping: ProcessMapping, of folder: ProcessFolder) -> Bool {
     guard let candidates = byMaps[Node(device: mapping.device, inode: mapping.inode)] else { return false }
     return candidates.contains {
-      candidates.count == 1 && nodes[$0].device == mapping.device || confirms(nodes[$0], mapping, of: process)
+      candidates.count == 1 && nodes[$0].device == mapping.device || confirms(nodes[$0], mapping, of: folder)
     }
   }
 
   /// Where the number in the list is that of several files: stat on what is mapped, or at its path, has the last word. Where neither
   /// can be asked, the number stands.
-  private func confirms(_ node: Node, _ mapping: ProcessMapping, of process: Int32) -> Bool {
+  private func confirms(_ node: Node, _ mapping: ProcessMapping, of folder: ProcessFolder) -> Bool {
     var stat = pgw_stat()
-    for place in [mapping.place(in: process), mapping.path.map { MappedFileState.place($0, in: process) }] {
+    for place in [mapping.place(in: folder), mapping.path.map { MappedFileState.place($0, in: folder) }] {
       guard let place, unsafe place.withPlatformString({ unsafe pgw_stat_unsynced($0, &stat) }) == 0 else { continue }
       return Node(device: stat.device, inode: stat.inode) == node
     }
@@ -225,7 +227,8 @@ package struct HeldFileIndex {
 
   private func findDescriptors(_ look: inout ProcessLook, leavingOut skipped: CInt) {
     guard !look.isGone else { return }
-    guard let list = unsafe pgw_descriptors_open(Int64(look.process)) else {
+    let path = look.folder.path("fd")
+    guard let list = unsafe path.withCString({ unsafe pgw_descriptors_open($0) }) else {
       look.fail(MappingError.currentErrno)
       return
     }
@@ -243,28 +246,59 @@ package struct HeldFileIndex {
 /// One process being looked at.
 private struct ProcessLook {
   var reader = ProcText()
-  private(set) var process: Int32 = 0
+  private(set) var folder = ProcessFolder(0)
   private(set) var isGone = false
   private(set) var isRefused = false
   var mappings: [Int: [FileHolder.Mapping]] = [:]
   var descriptors: [Int: [FileHolder.Descriptor]] = [:]
 
+  private var hasMappings = false
+  private var attempts = 0
+  private static let mostAttempts = 32
+
   mutating func begin(_ process: Int32) {
-    self.process = process
+    folder = ProcessFolder(process)
     isGone = false
     isRefused = false
+    hasMappings = false
+    attempts = 1
     mappings.removeAll(keepingCapacity: true)
     descriptors.removeAll(keepingCapacity: true)
   }
 
+  /// Reads the list of mappings into ``reader``.
+  mutating func readMappings() -> Errno? {
+    let (folder, failure) = ProcessFolder.readMappings(of: folder.process, &reader)
+    self.folder = folder
+    hasMappings = failure == nil && !reader.bytes.isEmpty
+    return failure
+  }
+
+  /// True when the thread by which the process was looked at ended before all was read: another one can still show the rest.
+  mutating func beginsAgain() -> Bool {
+    guard hasMappings, folder.hasEnded(&reader) else { return false }
+    guard attempts < Self.mostAttempts else {
+      // A main thread that is ending and still has its mappings has all its descriptors as well: it gives them up later.
+      if folder != ProcessFolder(folder.process) {
+        isGone = false
+        isRefused = true
+      }
+      return false
+    }
+    let next = attempts + 1
+    begin(folder.process)
+    attempts = next
+    return true
+  }
+
   /// To have ended meanwhile is normal; anything else is not to know.
   mutating func fail(_ reason: Errno) {
-    if reason == .noSuchFileOrDirectory || reason == .noSuchProcess { isGone = true } else { isRefused = true }
+    if ProcessFolder.isGone(reason) { isGone = true } else { isRefused = true }
   }
 
   /// From lines `pos:\t0` and `flags:\t0100002`, octal.
   mutating func descriptor(_ number: CInt) -> FileHolder.Descriptor {
-    guard reader.read("/proc/\(process)/fdinfo/\(number)") == nil else {
+    guard reader.read(folder.path("fdinfo/\(number)")) == nil else {
       return FileHolder.Descriptor(number: number, access: nil, position: nil)
     }
     let text = reader.text
@@ -281,7 +315,7 @@ private struct ProcessLook {
 
   mutating func holders() -> [(file: Int, holder: FileHolder)] {
     guard !mappings.isEmpty || !descriptors.isEmpty else { return [] }
-    let identity = ProcessIdentity(asking: process, &reader)
+    let identity = ProcessIdentity(asking: folder, &reader)
     return Set(mappings.keys).union(descriptors.keys).map { file in
       (
         file,

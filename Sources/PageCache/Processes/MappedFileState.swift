@@ -7,8 +7,8 @@ package import SystemPackage
 extension ProcessMapping {
   /// The link in /proc that stands for exactly the mapped file, whatever happened to its name. To follow it needs
   /// CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
-  package func place(in process: Int32) -> FilePath? {
-    FilePath("/proc/\(process)/map_files/\(addresses.hexadecimal)")
+  package func place(in folder: ProcessFolder) -> FilePath? {
+    FilePath("\(folder.mapFiles)/\(addresses.hexadecimal)")
   }
 }
 
@@ -52,11 +52,11 @@ extension MappedFileState {
   /// Looks at the mapped file itself, or at the file at its path when that has the same inode.
   ///
   /// - Returns: nil when neither can be had.
-  package init?(of mapping: ProcessMapping, in process: Int32) {
-    let named = mapping.path.map { Self.place($0, in: process) }
+  package init?(of mapping: ProcessMapping, in folder: ProcessFolder) {
+    let named = mapping.path.map { Self.place($0, in: folder) }
     // A file whose own name ends in the mark of a deleted one.
     let marked = mapping.isDeleted ? named.map { Self.appendingMark($0) } : nil
-    guard let exact = Place.of(mapping, in: process, names: [marked, named]) else { return nil }
+    guard let exact = Place.of(mapping, in: folder, names: [marked, named]) else { return nil }
     self.init(exact)
     guard let named else {
       naming = .unknown
@@ -100,8 +100,8 @@ extension MappedFileState {
   }
 
   /// A path as the process sees it: below its own root.
-  package static func place(_ path: FilePath, in process: Int32) -> FilePath {
-    FilePath("/proc/\(process)/root").pushing(path.removingRoot())
+  package static func place(_ path: FilePath, in folder: ProcessFolder) -> FilePath {
+    FilePath(folder.path("root")).pushing(path.removingRoot())
   }
 
   private static func appendingMark(_ path: FilePath) -> FilePath {
@@ -122,13 +122,13 @@ extension MappedFileState {
   /// - Parameters:
   ///   - mapping: one of the file.
   ///   - range: bytes of the file.
-  package func unbacked(_ range: Range<Int64>, _ mapping: ProcessMapping, in process: Int32) -> Int64? {
+  package func unbacked(_ range: Range<Int64>, _ mapping: ProcessMapping, in folder: ProcessFolder) -> Int64? {
     let range = range.clamped(to: 0..<max(0, size))
     guard isRegular, allocated < size, !range.isEmpty else { return 0 }
     let missing = min(size - allocated, Int64(range.count))
     // Only what is local is opened for that.
     guard fileSystem?.nature == .local else { return missing }
-    for path in [mapping.place(in: process), mapping.path.map({ Self.place($0, in: process) })] {
+    for path in [mapping.place(in: folder), mapping.path.map({ Self.place($0, in: folder) })] {
       guard let path, let place = Place(path), place.stat.size == size else { continue }
       let file = pgw_reopen_place(place.number)
       guard file >= 0 else { continue }
@@ -160,8 +160,8 @@ extension MappedFileState {
     deinit { _ = pgw_close(number) }
 
     /// The mapped file by its own link, or at a path where the same inode is.
-    static func of(_ mapping: ProcessMapping, in process: Int32, names: [FilePath?]) -> Place? {
-      if let path = mapping.place(in: process), let place = Place(path) { return place }
+    static func of(_ mapping: ProcessMapping, in folder: ProcessFolder, names: [FilePath?]) -> Place? {
+      if let path = mapping.place(in: folder), let place = Place(path) { return place }
       for case let path? in names {
         if let place = Place(path), place.matches(mapping) { return place }
       }

@@ -45,6 +45,9 @@ package struct ProcText {
     }
   }
 
+  /// Forgets what the last file held.
+  package mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
+
   /// The text; what is not UTF-8 is repaired.
   package var text: String { String(decoding: bytes, as: UTF8.self) }
 
@@ -82,17 +85,12 @@ package enum ProcessList {
   /// - Throws: when /proc cannot be listed.
   package static func all() throws(MappingError) -> [Int32] {
     let root: FilePath = "/proc"
-    guard let listing = unsafe root.withPlatformString({ unsafe pgw_listing_open($0) }) else {
-      throw .failed(.init("list the processes of"), root)
+    let found: [Int32]
+    do throws(Errno) {
+      found = try numbers(in: root)
+    } catch {
+      throw .failed(.init("list the processes of"), root, reason: error)
     }
-    defer { unsafe pgw_listing_close(listing) }
-    var found: [Int32] = []
-    var kind: UInt32 = 0
-    while let name = unsafe pgw_listing_next(listing, &kind) {
-      guard let number = Int32(unsafe String(cString: name)), number > 0 else { continue }
-      found.append(number)
-    }
-    guard MappingError.currentErrno.rawValue == 0 else { throw .failed(.init("list the processes of"), root) }
     if found.isEmpty {
       throw MappingError(
         .notSupported, operation: .init("list the processes of"), path: root,
@@ -101,22 +99,25 @@ package enum ProcessList {
     return found
   }
 
+  /// The entries of a folder that are numbers from 1.
+  ///
+  /// - Throws: when it cannot be listed.
+  package static func numbers(in folder: FilePath) throws(Errno) -> [Int32] {
+    guard let listing = unsafe folder.withPlatformString({ unsafe pgw_listing_open($0) }) else {
+      throw MappingError.currentErrno
+    }
+    defer { unsafe pgw_listing_close(listing) }
+    var found: [Int32] = []
+    var kind: UInt32 = 0
+    while let name = unsafe pgw_listing_next(listing, &kind) {
+      guard let number = Int32(unsafe String(cString: name)), number > 0 else { continue }
+      found.append(number)
+    }
+    let reason = MappingError.currentErrno
+    guard reason.rawValue == 0 else { throw reason }
+    return found
+  }
+
   /// True when /proc hides processes of others: the first process always exists.
   package static func areHidden(in list: [Int32]) -> Bool { !list.contains(1) && pgw_process_exists(1) == 1 }
-
-  /// True for what holds no files by its nature: kernel threads, and processes that have ended and were not awaited yet. Both
-  /// refuse to be looked at as processes of others do.
-  package static func holdsNothing(_ process: Int32, _ reader: inout ProcText) -> Bool {
-    if let reason = reader.read("/proc/\(process)/stat") {
-      // Gone; or one that may not even be asked this (hidepid=1), which is not to know.
-      return reason == .noSuchFileOrDirectory || reason == .noSuchProcess
-    }
-    // "PID (NAME) STATE PPID PGRP SESSION TTY TPGID FLAGS ...": a name can hold spaces and parentheses.
-    guard let end = reader.bytes.lastIndex(of: UInt8(ascii: ")")) else { return false }
-    let fields = reader.bytes[(end + 1)...].split(separator: UInt8(ascii: " "))
-    guard fields.count > 6 else { return false }
-    if fields[0].first == UInt8(ascii: "Z") || fields[0].first == UInt8(ascii: "X") { return true }
-    let kernelThread: UInt64 = 0x0020_0000
-    return (UInt64(String(decoding: fields[6], as: UTF8.self)) ?? 0) & kernelThread != 0
-  }
 }

@@ -19,9 +19,10 @@ public struct ProcessIdentity: Sendable, Hashable {
     self.controlGroup = controlGroup
   }
 
-  /// Asks for all of it: three small files.
-  package init(asking id: Int32, _ reader: inout ProcText) {
-    self.id = id
+  /// Asks for all of it: three small files. The name is that of the process, the rest that of a thread that lives: one that has ended
+  /// is in no group any more.
+  package init(asking folder: ProcessFolder, _ reader: inout ProcText) {
+    id = folder.process
     if reader.read("/proc/\(id)/comm") == nil {
       // The name may hold a newline of its own: the last one is not part of it.
       let bytes = reader.bytes.last == 0x0A ? reader.bytes.dropLast() : reader.bytes[...]
@@ -29,8 +30,8 @@ public struct ProcessIdentity: Sendable, Hashable {
     } else {
       name = ""
     }
-    user = reader.read("/proc/\(id)/status") == nil ? Self.effectiveUser(reader.text) : nil
-    controlGroup = reader.read("/proc/\(id)/cgroup") == nil ? Self.memoryGroup(reader.text) : nil
+    user = reader.read(folder.path("status")) == nil ? Self.effectiveUser(reader.text) : nil
+    controlGroup = reader.read(folder.path("cgroup")) == nil ? Self.memoryGroup(reader.text) : nil
   }
 
   /// From the line `Uid: real effective saved file-system`.

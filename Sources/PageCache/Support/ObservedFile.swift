@@ -133,9 +133,9 @@ extension MappingError {
   /// The error of a call that just failed. Reads the thread's errno.
   @inline(never)
   package static func failed(
-    _ operation: Operation, _ path: FilePath, offset: Int64? = nil, length: Int64? = nil
+    _ operation: Operation, _ path: FilePath, offset: Int64? = nil, length: Int64? = nil, reason: Errno? = nil
   ) -> MappingError {
-    let reason = currentErrno
+    let reason = reason ?? currentErrno
     let code: Code =
       switch reason {
       case .noSuchFileOrDirectory: .notFound

@@ -97,9 +97,16 @@ typedef struct pgt_hold {
 } pgt_hold;
 enum { PGT_OPEN_READ = 1, PGT_OPEN_WRITE = 2, PGT_OPEN_READ_WRITE = 4, PGT_OPEN_PATH = 8 };
 /// A child that maps `path` so, keeps it open as `opens` says (numbers from 3 on, in the order of the bits) and then sleeps until it is
-/// killed. It has no other descriptor, and of mappings those of the process that made it. `threads`: one thread more. Returns when it is
-/// ready: the pid or -errno.
-pid_t pgt_fork_holder(const char *path, pgt_hold *holds, int count, int opens, bool threads);
+/// killed. It has no other descriptor, and of mappings those of the process that made it. `threads` is one of PGT_THREADS_*. Returns when
+/// it is ready: the pid or -errno.
+pid_t pgt_fork_holder(const char *path, pgt_hold *holds, int count, int opens, int threads);
+enum {
+  PGT_THREADS_ONE = 0,
+  PGT_THREADS_TWO = 1,
+  PGT_THREADS_MAIN_ENDED = 2,  ///< two, and the main thread has ended: a zombie with a thread that lives
+};
+/// Kills a child and leaves it a zombie of which no thread lives, for pgt_kill to await: 0 or -errno.
+int pgt_kill_unawaited(pid_t pid);
 /// A child that sleeps and has `count` mappings more than its limits allow it to join.
 pid_t pgt_fork_mappings(int count);
 /// A child under RLIMIT_MEMLOCK, without CAP_IPC_LOCK, that has locked `locked` bytes.
