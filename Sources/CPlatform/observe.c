@@ -85,9 +85,9 @@ int pgw_has_no_writer(int descriptor) {
 }
 
 /// The access mode of an open descriptor, from the line "flags:\t0100002" of fdinfo. -1 when it cannot be read.
-static int access_mode(const char *process, const char *number) {
-  char path[64], text[256];
-  if ((size_t)snprintf(path, sizeof path, "/proc/%s/fdinfo/%s", process, number) >= sizeof path) return -1;
+static int access_mode(const char *folder, const char *number) {
+  char path[128], text[256];
+  if ((size_t)snprintf(path, sizeof path, "%sinfo/%s", folder, number) >= sizeof path) return -1;
   int descriptor = open(path, O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return -1;
   ssize_t got = read(descriptor, text, sizeof text - 1);
@@ -110,6 +110,46 @@ static void name_of(const char *process, char *name, size_t room) {
   if (end) *end = 0;
 }
 
+/// Looks for the file among the descriptors in a folder of /proc. 1: open for writing there, 0: not, -1: cannot be read. `seen`
+/// counts the descriptors.
+static int writes_in(const char *folder, uint64_t device, uint64_t inode, int *seen) {
+  DIR *descriptors = opendir(folder);
+  if (descriptors == NULL) return errno == ENOENT || errno == ESRCH ? 0 : -1;
+  int found = 0;
+  struct dirent *entry;
+  while (!found && (entry = readdir(descriptors)) != NULL) {
+    struct stat target;
+    if (entry->d_name[0] == '.') continue;
+    ++*seen;
+    if (fstatat(dirfd(descriptors), entry->d_name, &target, 0) != 0) continue;
+    if ((uint64_t)target.st_dev != device || (uint64_t)target.st_ino != inode) continue;
+    int mode = access_mode(folder, entry->d_name);
+    found = mode == O_WRONLY || mode == O_RDWR;
+  }
+  closedir(descriptors);
+  return found;
+}
+
+/// The same of a process. One whose main thread has ended while others live shows nothing by its own number.
+static int process_writes(const char *process, uint64_t device, uint64_t inode) {
+  char path[96];
+  int seen = 0;
+  snprintf(path, sizeof path, "/proc/%.20s/fd", process);
+  int outcome = writes_in(path, device, inode, &seen);
+  if (outcome != 0 || seen > 0) return outcome;
+  snprintf(path, sizeof path, "/proc/%.20s/task", process);
+  DIR *threads = opendir(path);
+  if (threads == NULL) return 0;
+  struct dirent *entry;
+  while (outcome == 0 && seen == 0 && (entry = readdir(threads)) != NULL) {
+    if (entry->d_name[0] == '.') continue;
+    snprintf(path, sizeof path, "/proc/%.20s/task/%.20s/fd", process, entry->d_name);
+    outcome = writes_in(path, device, inode, &seen);
+  }
+  closedir(threads);
+  return outcome;
+}
+
 int pgw_find_writer(uint64_t device, uint64_t inode, uint64_t budget_ns, pgw_writer *out) {
   uint64_t deadline = pgw_now_ns() + budget_ns;
   DIR *processes = opendir("/proc");
@@ -123,25 +163,12 @@ int pgw_find_writer(uint64_t device, uint64_t inode, uint64_t budget_ns, pgw_wri
       complete = false;
       break;
     }
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%.20s/fd", process->d_name);
-    DIR *descriptors = opendir(path);
-    if (descriptors == NULL) {
-      if (errno != ENOENT && errno != ESRCH) complete = false;
-      continue;
-    }
-    struct dirent *entry;
-    while (!found && (entry = readdir(descriptors)) != NULL) {
-      struct stat target;
-      if (entry->d_name[0] == '.' || fstatat(dirfd(descriptors), entry->d_name, &target, 0) != 0) continue;
-      if ((uint64_t)target.st_dev != device || (uint64_t)target.st_ino != inode) continue;
-      int mode = access_mode(process->d_name, entry->d_name);
-      if (mode != O_WRONLY && mode != O_RDWR) continue;
-      out->process = strtoll(process->d_name, NULL, 10);
-      name_of(process->d_name, out->name, sizeof out->name);
-      found = 1;
-    }
-    closedir(descriptors);
+    int outcome = process_writes(process->d_name, device, inode);
+    if (outcome < 0) complete = false;
+    if (outcome <= 0) continue;
+    out->process = strtoll(process->d_name, NULL, 10);
+    name_of(process->d_name, out->name, sizeof out->name);
+    found = 1;
   }
   closedir(processes);
   return found ? 1 : complete ? 0 : -1;

@@ -7,7 +7,7 @@ import _TestSupport
 /// Ctrl-C, progress, and files that change while they are measured.
 @Suite(.serialized) struct InterruptTests {
   /// Not by `exec`: a shell lets its children have the signals that threads of the test program block.
-  private static let interrupt = "timeout --preserve-status -s INT 0.7 \"$@\"; exit $?"
+  private static let interrupt = "timeout --foreground --preserve-status -s INT 0.7 \"$@\"; exit $?"
 
   private static func hasTimeout() -> Bool {
     Skips.require(Skips.hasProgram("timeout"), "interrupting", install: "apt-get install coreutils")
@@ -38,7 +38,7 @@ import _TestSupport
     // Nobody writes into the FIFO, but it stays open.
     let shell = """
       mkfifo "$STREAMS/fifo" && exec 3<>"$STREAMS/fifo"
-      timeout --preserve-status -s INT 0.3 "$@" <&3; echo $?
+      timeout --foreground --preserve-status -s INT 0.3 "$@" <&3; echo $?
       """
     let result = try withWatchdog("list") { try tool.run(["advise", "-"], shell: shell, seconds: 20) }
     #expect(result.output == "130\n", "\(result)")

@@ -101,7 +101,7 @@ public struct LockedFiles: ~Copyable, Sendable {
         let stat = try file.stat(name)
         guard EntryKind(mode: stat.mode) == .regular else { continue }
         do throws(MappingError) {
-          try add(file.number, stat, range, options, { progress(0, $1) }, isCancelled) { name }
+          try add(file.number, stat, range, options, { progress(0, $1) }, isCancelled, path: { name })
         } catch {
           failure = error
         }

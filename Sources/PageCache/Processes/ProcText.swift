@@ -63,7 +63,7 @@ package struct ProcText {
 
 /// What of the processes of this machine could be looked at.
 public struct ProcessCounts: Sendable, Hashable {
-  /// Processes that were looked at. Threads are not counted, kernel threads neither.
+  /// Processes that were looked at. Threads are not counted; kernel threads are, where root looks.
   public package(set) var seen = 0
   /// Processes that this user may not look at, or only at a part of: what they hold is not known.
   public package(set) var unknown = 0

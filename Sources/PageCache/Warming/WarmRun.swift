@@ -50,7 +50,8 @@ internal struct WarmRun: ~Copyable {
     fileSystem = (try? ObservedFile(path))?.fileSystem
     let state = state
     var ended = false
-    try walk.run(path, opening: true, isCancelled: { ended || state.isCancelled.load(ordering: .relaxed) }) { entry in
+    let isCancelled = { ended || state.isCancelled.load(ordering: .relaxed) }
+    try walk.run(path, opening: true, isCancelled: isCancelled) { entry in
       add(entry.descriptor, entry.stat, ranges: range.map { [$0] }) { entry.path }
       ended = isEnded
     }
