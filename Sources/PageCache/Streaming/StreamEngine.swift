@@ -154,9 +154,9 @@ internal final class StreamEngine {
     windowMethod = !contest.isRefused(.dontCache) ? .dontCache : !contest.isRefused(.direct) ? .direct : .read
   }
 
-  /// Starts to read this window and the next one, where the kernel would not do it far enough.
+  /// Starts to read this window and what follows, where the kernel would not do it far enough.
   private func askAhead() {
-    let limit = min(windowEnd + Int64(plan.windowSize), end)
+    let limit = min(windowEnd + plan.ahead, end)
     var at = max(asked, windowStart)
     while at < limit {
       // The kernel reads no more than its own read-ahead for one call.

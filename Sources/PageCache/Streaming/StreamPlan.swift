@@ -16,6 +16,8 @@ internal struct StreamPlan {
   internal let asksAhead: Bool
   /// Too much: its own read-ahead is off.
   internal let asksItself: Bool
+  /// How far beyond the present window is asked for, in bytes.
+  internal let ahead: Int64
   /// Bytes of one such question.
   internal let askStep: Int64
   internal let fixed: StreamedFile.Method?
@@ -35,6 +37,8 @@ internal struct StreamPlan {
   /// No folio of the page cache is larger.
   private static let folio = 2 << 20
   private static let mostWindow = 8 << 20
+  /// Asked for at a time where the kernel would ask for less: keeps a fast device busy.
+  private static let usualAhead: Int64 = 8 << 20
   private static let usualChunk = 1 << 20
   private static let mostChunk = 1 << 30
   /// What the kernel takes where nothing else is said.
@@ -66,20 +70,22 @@ internal struct StreamPlan {
     // A file that is read at once needs no more than itself.
     if let count = file.count { chunk = min(chunk, Int(clamping: (count + Int64(page)) / Int64(page) * Int64(page))) }
     chunk = max(chunk, page)
-    var window = max(usual, Self.powerOfTwo(atLeast: chunk))
-    let isScarce = hasOwnOpening && 2 * kernelAhead + 2 * Int64(window) > room / 4
-    if isScarce { window = max(min(window, share), Self.powerOfTwo(atLeast: chunk)) }
+    var window = max(min(usual, share), Self.powerOfTwo(atLeast: chunk))
+    // Two of the kernel's read-aheads, the window, and the one before that is being dropped.
+    let isScarce = hasOwnOpening && 2 * kernelAhead + 2 * Int64(window) > room / 3
+    if isScarce { window = max(min(window, share / 2), Self.powerOfTwo(atLeast: chunk)) }
     chunkSize = chunk
     windowSize = window
     unit = max(min(Self.folio, window), page)
     asksItself = isScarce
     asksAhead = isScarce || kernelAhead < Int64(Self.folio)
+    // Under scarcity a quarter of the room in all: six windows of a thirty-second, the present one, and the one before.
+    ahead = !asksAhead ? 0 : isScarce ? 6 * Int64(window) : max(Int64(window), min(Self.usualAhead, Int64(share)))
     askStep = max(min(kernelAhead, Int64(window)), Int64(page))
     // The kernel has at most two of its read-aheads under way, and rounds up to folios.
     lead =
-      isScarce
-      ? Int64(window) : max(2 * kernelAhead, Int64(asksAhead ? window : 0)) + Int64(2 * Self.folio)
-    trial = isScarce ? Int64(4 * window) : max(2 * kernelAhead, Int64(window), Self.leastTrial)
+      isScarce ? ahead : max(2 * kernelAhead, ahead) + Int64(2 * Self.folio)
+    trial = isScarce ? max(2 * ahead, Self.leastTrial) : max(2 * kernelAhead, Int64(window), Self.leastTrial)
     offset = file.offset
     length = file.length
     mustWait = file.kind != .regular && file.kind != .blockDevice
