@@ -110,6 +110,10 @@ import _TestSupport
     #expect(json?["cache"]["resident_pages"] == .null && json?["cache"]["not_permitted_files"] == .number("1"))
     let folder = try tool.run(["residency", "-x", "-g", "f", tool.folder.path.string], shell: other)
     #expect(folder.output.contains("not permitted") && !folder.output.contains("100 %"))
+    let total = try tool.run(["residency", "-c", "--raw", "-o", "RES,FILE", "-n", path.string], shell: other)
+    #expect(total.lines.last == "not-permitted total-without-1-not-known")
+    let evicted = try tool.run(["evict", path.string], shell: other)
+    #expect(evicted.status == 2 && evicted.output.contains("after       not permitted to know"))
     let metrics = try tool.run(["residency", "--openmetrics", path.string], shell: other)
     #expect(!metrics.output.contains("resident_bytes"))
     #expect(metrics.output.contains("state=\"not_permitted\"} 1"))
@@ -144,6 +148,9 @@ import _TestSupport
     #expect(top.lines.map { $0.trimmingPrefix { $0 == " " } } == ["122880", "118784"])
     let sorted = try tool.run(["residency", "-o", "SIZE", "-n", "--sort", "size", tool.folder.path.string])
     #expect(sorted.lines.count == 32)
+    for column in ["RANGES", "PER_FAULT"] {
+      #expect(try tool.run(["residency", "-o", "SIZE,\(column)", "-n", tool.folder.path.string]).lines.count == 32)
+    }
     let list = try tool.run(
       ["residency", "-o", "SIZE", "--raw", "-n", "-"], input: Array((odd.string + "\0").utf8))
     #expect(list.output == "5000\n")
@@ -165,6 +172,7 @@ import _TestSupport
         (["warm", "--budget", "x", "f"], "no size"), (["warm", "--window", "1", "f"], "--window"),
         (["warm", "--replay", "--range", "0..1", "f"], "--range"), (["evict"], "PATH"), (["lock"], "PATH"),
         (["lock", "--seconds=-1", "f"], "--seconds"), (["evict", "--range", "1..x", "f"], "--range"),
+        (["warm", "-g", "", "f"], "-g"),
       ] as [([String], String)]
     ) { arguments, word in
       let result = try tool.run(arguments)
@@ -268,6 +276,10 @@ import _TestSupport
     try tool.folder.file("hot.list", Array("pagewise hot ranges 1\nx\n".utf8))
     let bad = try tool.run(["warm", "--replay", list])
     #expect(bad.status == 1 && bad.errors.contains("line 2"))
+    let made = try tool.run(["warm", "/sys/kernel/vmcoreinfo"])
+    #expect(
+      made.status == 1
+        && (made.errors.contains("there is nothing to keep in memory") || made.errors.contains("no such file")))
     let over = try tool.run(["warm", "--budget", "0", path.string])
     #expect(over.status == 0 && over.output.contains("used up, the rest is not warm"))
   }

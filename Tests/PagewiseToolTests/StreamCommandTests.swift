@@ -216,4 +216,14 @@ import _TestSupport
       }
     }
   }
+
+  @Test func `waiting for a FIFO that nobody writes ends at the first Ctrl-C`() throws {
+    let tool = try Tool()
+    let shell = """
+      mkfifo "$STREAMS/fifo"
+      timeout --foreground --preserve-status -s INT 0.5 "$@" "$STREAMS/fifo"; echo $? >&2
+      """
+    let result = try withWatchdog("FIFO", seconds: 30) { try tool.run(["stream"], shell: shell, seconds: 20) }
+    #expect(result.errors.hasSuffix("130\n") && result.output.isEmpty, "\(result)")
+  }
 }

@@ -85,10 +85,13 @@ public struct StreamPass: ~Copyable {
 
   /// The next bytes, or nil after the last. They cannot be used any more once the pass is moved on.
   ///
+  /// - Parameter isCancelled: as for ``StreamedFile/forEachChunk(isCancelled:_:)``; the pass is at its end then.
   /// - Throws: `MappingError`: `truncated`, `inputOutput`, `memoryExhausted`. The pass is at its end then.
   @_lifetime(&self)
-  public mutating func next() throws(MappingError) -> StreamChunk? {
-    guard let chunk = try engine.next(isCancelled: { Task.isCancelled }) else { return nil }
+  public mutating func next(
+    isCancelled: () -> Bool = { Task.isCancelled }
+  ) throws(MappingError) -> StreamChunk? {
+    guard let chunk = try engine.next(isCancelled: isCancelled) else { return nil }
     let bytes = unsafe RawSpan(_unsafeStart: chunk.base, byteCount: chunk.count)
     // The engine keeps the bytes until its next call, which needs the pass, or its end, which takes it.
     return unsafe _overrideLifetime(StreamChunk(bytes: bytes, offset: chunk.offset), mutating: &self)

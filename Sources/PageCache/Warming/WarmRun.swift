@@ -52,6 +52,7 @@ internal struct WarmRun: ~Copyable {
     var ended = false
     let isCancelled = { ended || state.isCancelled.load(ordering: .relaxed) }
     try walk.run(path, opening: true, isCancelled: isCancelled) { entry in
+      if entry.fileSystem?.nature == .synthetic { return }
       add(entry.descriptor, entry.stat, ranges: range.map { [$0] }) { entry.path }
       ended = isEnded
     }
@@ -68,6 +69,11 @@ internal struct WarmRun: ~Copyable {
     }
     if isAlone {
       fileSystem = file.fileSystem
+      if let name = fileSystem?.name, fileSystem?.nature == .synthetic {
+        throw MappingError(
+          .notSupported, operation: .init("warm"), path: path,
+          detail: .note("files of \(name) are made when they are read: there is nothing to keep in memory"))
+      }
       state.total.store(
         (ranges ?? [0..<stat.size]).reduce(0) { $0 + Int64($1.clamped(to: 0..<max(0, stat.size)).count) },
         ordering: .relaxed)

@@ -41,7 +41,8 @@ struct EvictCommand: ParsableCommand {
         0    all is well and nothing stayed
         1    some paths failed: missing, not readable, a sync; in a folder, any
              entry; or the output did
-        2    nothing failed, and pages stayed: see the report
+        2    nothing failed, and pages stayed, or it is not permitted to know
+             whether any did: see the report
         64   wrong usage
         130  interrupted; what was evicted until then is printed
       """)
@@ -49,7 +50,7 @@ struct EvictCommand: ParsableCommand {
   @OptionGroup var paths: PathArguments
 
   @Option(
-    help: ArgumentHelp("Only these bytes of each file: A..B, A.. or ..B.", valueName: "range"),
+    help: ArgumentHelp("Only these bytes of each file, as far as it has them: A..B, A.. or ..B.", valueName: "range"),
     transform: ByteRange.init(argument:))
   var range: ByteRange? = nil
 
@@ -82,7 +83,7 @@ struct EvictCommand: ParsableCommand {
       let report = try evictor.evict(
         path, range: bounds, progress: progress.show, isCancelled: { Interruption.isRequested })
       run.report(report, after: progress)
-      if report.after.resident > 0 || report.refused > 0 { stayed = true }
+      if report.after.resident > 0 || report.refused > 0 || !report.after.isComplete { stayed = true }
       if let walk = report.walk { run.fail(walk, path: path) }
     } ending: { _ in
     }

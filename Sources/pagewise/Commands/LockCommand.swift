@@ -29,6 +29,7 @@ struct LockCommand: ParsableCommand {
       refused before anything is loaded; --exceed locks it all the same, and
       the system may end processes then.
 
+      Holes are loaded as well, as pages of zeros, unless --on-fault.
       What a file grows by later is not locked. The pages count for the
       control group that loaded them first.
 
@@ -45,7 +46,7 @@ struct LockCommand: ParsableCommand {
   @OptionGroup var paths: PathArguments
 
   @Option(
-    help: ArgumentHelp("Only these bytes of each file: A..B, A.. or ..B.", valueName: "range"),
+    help: ArgumentHelp("Only these bytes of each file, as far as it has them: A..B, A.. or ..B.", valueName: "range"),
     transform: ByteRange.init(argument:))
   var range: ByteRange? = nil
 
@@ -79,7 +80,8 @@ struct LockCommand: ParsableCommand {
     Interruption.watch()
     var locked = LockedFiles()
     let bounds = range?.bounds
-    let status = PathRun.round(list, .reports(output), progress: progress.progress) {
+    let sentence = "interrupted before all was locked; nothing is kept."
+    let status = PathRun.round(list, .reports(output), progress: progress.progress, interrupted: sentence) {
       run, path, progress throws(MappingError) in
       let (files, bytes) = (locked.files, locked.bytes)
       let walk = try locked.add(

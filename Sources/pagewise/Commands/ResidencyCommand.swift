@@ -38,7 +38,7 @@ struct ResidencyCommand: ParsableCommand {
         The kernel (Linux 6.5 or later) tells of files that this user owns or
         may write; of others it is "not permitted", and they are in no sum.
 
-      COLUMNS for -o, in units of bytes or of pages:
+      COLUMNS for -o (all for all of them, +NAME for the usual ones and NAME):
         FILE SIZE SHARE RES PAGES DIRTY DIRTY_PAGES WRITEBACK WRITEBACK_PAGES
         EVICTED EVICTED_PAGES RECENTLY_EVICTED RECENTLY_EVICTED_PAGES
         TOTAL_PAGES ALLOCATED PER_FAULT RANGES
@@ -145,7 +145,9 @@ struct ResidencyCommand: ParsableCommand {
 
   var options: ResidencyScanner.Options {
     var options = ResidencyScanner.Options()
-    options.top = top.map(\.number) ?? (isInRows ? (sort == nil ? 0 : nil) : 10)
+    // Rows come as the files are met, unless they need an order, or more than the walk tells.
+    let waits = sort != nil || columns.map { $0.contains(.ranges) || $0.contains(.perFault) } ?? false
+    options.top = top.map(\.number) ?? (isInRows ? (waits ? nil : 0) : 10)
     options.order = sort ?? .resident
     options.patterns = patterns.patterns
     options.followsLinks = folders.follow

@@ -141,7 +141,9 @@ struct StreamCommand: ParsableCommand {
     var pass = try file.pass()
     // A write that fails ends the pass; why is kept by the stream.
     var isWritten = true
-    while isWritten, !Interruption.isRequested, let chunk = try pass.next() { isWritten = Standard.output(chunk.bytes) }
+    while isWritten, let chunk = try pass.next(isCancelled: { Interruption.isRequested }) {
+      isWritten = Standard.output(chunk.bytes)
+    }
     let report = try pass.finish()
     guard isWritten || Standard.outputFailure != nil || Interruption.isRequested else {
       throw MappingError(.faulted, operation: .read)

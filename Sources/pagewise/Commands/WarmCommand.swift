@@ -48,7 +48,8 @@ struct WarmCommand: ParsableCommand {
 
   @OptionGroup var paths: PathArguments
 
-  @Option(help: ArgumentHelp("Only these bytes of each file: A..B, A.. or ..B.", valueName: "range"))
+  @Option(
+    help: ArgumentHelp("Only these bytes of each file, as far as it has them: A..B, A.. or ..B.", valueName: "range"))
   var range: String? = nil
 
   @OptionGroup var patterns: PatternArguments

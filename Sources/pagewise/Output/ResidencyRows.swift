@@ -141,7 +141,7 @@ final class ResidencyRows {
       return inBytes ? amount(words.bytes(count)) : "\(count)"
     }
     return switch column {
-    case .file: file.map { name($0.path) } ?? "total"
+    case .file: file.map { name($0.path) } ?? Self.total(pages)
     case .size: amount(size)
     case .allocated: file.map { amount($0.allocated) } ?? "-"
     case .res: number(pages.resident, details: false, inBytes: true)
@@ -166,6 +166,11 @@ final class ResidencyRows {
       file.map { $0.shares.isEmpty ? "-" : "[\((isRaw ? .ascii : style).map($0.shares).replacing(" ", with: "_"))]" }
         ?? "-"
     }
+  }
+
+  /// The name of the last row: says what is not in it.
+  private static func total(_ pages: CachedPages) -> String {
+    pages.isComplete ? "total" : "total-without-\(pages.hiddenFiles + pages.unknownFiles)-not-known"
   }
 
   private func amount(_ bytes: Int64) -> String { isExact ? "\(bytes)" : Figures.bytes(bytes).replacing(" ", with: "") }

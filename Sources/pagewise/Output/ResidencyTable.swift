@@ -74,7 +74,8 @@ struct CacheWords {
 
   var resident: String {
     if word != nil { return exact(pages.resident) }
-    let share = pages.share.map { ", \(Figures.percent($0)) of \(Figures.bytes(bytes(pages.pages)))" } ?? ""
+    let known = pages.isComplete ? "" : " that are known"
+    let share = pages.share.map { ", \(Figures.percent($0)) of \(Figures.bytes(bytes(pages.pages)))\(known)" } ?? ""
     return exact(pages.resident) + share
   }
 

@@ -55,14 +55,15 @@ struct PathRun {
   /// - Returns: the exit status.
   static func round(
     _ paths: [FilePath], _ form: Form, progress: Bool,
+    interrupted: String = "interrupted; what was found until then is above.",
     one: (inout PathRun, FilePath, Progress) throws(MappingError) -> Void, ending: (inout PathRun) -> Void
   ) -> Int32 {
     var run = PathRun(form, forcesProgress: progress)
-    return run.all(paths, one, ending)
+    return run.all(paths, interrupted, one, ending)
   }
 
   private mutating func all(
-    _ paths: [FilePath], _ one: (inout PathRun, FilePath, Progress) throws(MappingError) -> Void,
+    _ paths: [FilePath], _ interrupted: String, _ one: (inout PathRun, FilePath, Progress) throws(MappingError) -> Void,
     _ ending: (inout PathRun) -> Void
   ) -> Int32 {
     output.begin()
@@ -78,13 +79,15 @@ struct PathRun {
       }
     }
     ending(&self)
-    return end()
+    return end(interrupted: interrupted)
   }
 
   func begin() { output.begin() }
 
   mutating func fail(_ error: MappingError, path: FilePath) {
     failed = true
+    // Told once, at the end.
+    if error.code == .interrupted, Interruption.isRequested { return }
     output.failure(error, path: path)
   }
 

@@ -63,6 +63,10 @@ struct PatternArguments: ParsableArguments {
         + "With a / it is compared with the path below PATH. Can be given again.", valueName: "pattern"))
   var glob: [String] = []
 
+  func validate() throws {
+    guard glob.allSatisfy({ !$0.isEmpty && $0 != "!" }) else { throw ValidationError("A pattern of -g is empty.") }
+  }
+
   var patterns: FilePatterns { FilePatterns(glob) }
 }
 
