@@ -4,7 +4,7 @@ package import SystemPackage
 
 /// Where in /proc a process is looked at.
 ///
-/// A process whose main thread has ended while others run (`pthread_exit` in `main`, servers that end in `dispatchMain`) is a zombie
+/// A process whose main thread has ended while others run (`pthread_exit` in `main`) is a zombie
 /// by its own folder: that has no mappings, no descriptors and no root. The folder of any thread that lives has all of them.
 package struct ProcessFolder: Sendable, Hashable {
   package let process: Int32
