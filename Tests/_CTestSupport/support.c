@@ -204,8 +204,6 @@ int pgt_watchdog_ticket(void) {
   return found;
 }
 void pgt_watchdog_start(int ticket, unsigned seconds, const char *what) {
-  // A hang lasts for ever; a slow machine under a sanitizer, with others beside it, only for long.
-  seconds *= 3;
   if (ticket < 0) return;
   pthread_mutex_lock(&ticket_lock);
   snprintf(tickets[ticket].what, sizeof tickets[ticket].what, "%s", what);
