@@ -85,7 +85,6 @@ struct EvictCommand: ParsableCommand {
       run.report(report, after: progress)
       if report.after.resident > 0 || report.refused > 0 || !report.after.isComplete { stayed = true }
       if let walk = report.walk { run.fail(walk, path: path) }
-    } ending: { _ in
     }
     throw ExitCode(status == 0 && stayed ? 2 : status)
   }

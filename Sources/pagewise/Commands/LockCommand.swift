@@ -91,7 +91,6 @@ struct LockCommand: ParsableCommand {
           path: path, walk: walk, files: locked.files - files, bytes: locked.bytes - bytes, isOnFault: onFault),
         after: progress)
       if let walk { run.fail(walk, path: path) }
-    } ending: { _ in
     }
     guard status == 0 else { throw ExitCode(status) }
     Interruption.sleep(seconds: seconds ?? .infinity)

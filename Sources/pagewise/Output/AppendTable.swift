@@ -17,23 +17,20 @@ struct AppendReport: Report {
   var seconds: Double
 
   func text(_ style: Style) -> String {
-    var lines = [style.bold(PathText.shown(path))]
-    func add(_ name: String, _ value: String) {
-      lines.append("  " + style.dim(name.padded(to: 12)) + value.wrapped(width: style.width - 14, indent: 14))
-    }
-    add(
+    var out = FactLines(PathText.shown(path), style)
+    out.add(
       "appended", "\(Figures.count(appended.records, "record", "records")), \(Figures.exact(Int64(appended.bytes)))")
-    if appended.leftOver > 0 { add("left over", style.yellow(Figures.exact(Int64(appended.leftOver)))) }
-    add("committed", Figures.exact(Int64(committed)) + (stride > 0 ? ", in records of \(stride) bytes" : ""))
-    add(
+    if appended.leftOver > 0 { out.add("left over", Figures.exact(Int64(appended.leftOver)), isWarning: true) }
+    out.add("committed", Figures.exact(Int64(committed)) + (stride > 0 ? ", in records of \(stride) bytes" : ""))
+    out.add(
       "on device",
       durable == committed
         ? "all of it" : style.yellow("\(Figures.exact(Int64(durable))); a power cut may take what lies behind"))
     let time = Figures.nanoseconds(seconds * 1e9, style)
-    add(
+    out.add(
       "time", appended.flushes > 0 ? "\(time), \(Figures.count(appended.flushes, "flush", "flushes")) on the way" : time
     )
-    return lines.joined(separator: "\n") + "\n"
+    return out.lines.joined(separator: "\n") + "\n"
   }
 
   func write(to json: inout JSONWriter) {

@@ -5,43 +5,41 @@ internal import PageCache
 
 extension DirtyReport: Report {
   func text(_ style: Style) -> String {
-    var lines = [style.bold(PathText.shown(path))]
-    func add(_ name: String, _ value: String) {
-      lines.append("  " + style.dim(name.padded(to: 12)) + value.wrapped(width: style.width - 14, indent: 14))
-    }
+    var out = FactLines(PathText.shown(path), style)
     let place = fileSystem.map { " on \($0.name)" } ?? ""
     if let walk {
-      add(
+      out.add(
         "folder",
         "\(Figures.count(walk.files, "file", "files")), \(Figures.bytes(size)), "
           + "\(Figures.count(walk.folders, "folder", "folders"))\(place)")
-      if let left = walk.leftOut { add("left out", left) }
-      if let failed = walk.failed { add("failed", style.yellow(failed)) }
-      if isInterrupted { add("interrupted", style.yellow("the rest is not in it")) }
-      add("waiting", bytes.text(bytes.waiting) + (bytes.knownFiles > 0 ? ", in \(dirty)" : ""))
+      out.add(walk)
+      if isInterrupted { out.add("interrupted", "the rest is not in it", isWarning: true) }
+      out.add("waiting", bytes.text(bytes.waiting) + (bytes.knownFiles > 0 ? ", in \(dirty)" : ""))
     } else {
-      add("file", "\(Figures.exact(size))\(place)")
-      add("waiting", bytes.text(bytes.waiting))
+      out.add("file", "\(Figures.exact(size))\(place)")
+      out.add("waiting", bytes.text(bytes.waiting))
     }
-    add("write-back", bytes.text(bytes.inWriteBack))
-    if let hidden = bytes.hidden { add("left out", style.yellow(hidden)) }
-    if bytes.total > 0 { add("counted", "in whole folios: one stored byte counts, and is written, as up to 2 MiB") }
+    out.add("write-back", bytes.text(bytes.inWriteBack))
+    if let hidden = bytes.hidden { out.add("left out", hidden, isWarning: true) }
+    if bytes.total > 0 { out.add("counted", "in whole folios: one stored byte counts, and is written, as up to 2 MiB") }
     if !largest.isEmpty {
-      lines.append("")
-      lines.append(
-        style.dim(
-          "  " + "waiting".aligned(to: 10) + "write-back".aligned(to: 12) + "size".aligned(to: 10) + "  file"))
+      out.add(raw: "")
+      out.add(
+        raw:
+          style.dim(
+            "  " + "waiting".aligned(to: 10) + "write-back".aligned(to: 12) + "size".aligned(to: 10) + "  file"))
       for file in largest {
-        lines.append(
-          "  " + Figures.bytes(file.bytes.waiting).aligned(to: 10)
+        out.add(
+          raw:
+            "  " + Figures.bytes(file.bytes.waiting).aligned(to: 10)
             + Figures.bytes(file.bytes.inWriteBack).aligned(to: 12) + Figures.bytes(file.size).aligned(to: 10) + "  "
             + PathText.shown(file.path))
       }
       if dirtyFiles > largest.count {
-        lines.append("  and \(Figures.grouped(dirtyFiles - largest.count)) more; see --top")
+        out.add(raw: "  and \(Figures.grouped(dirtyFiles - largest.count)) more; see --top")
       }
     }
-    return lines.joined(separator: "\n") + "\n\n"
+    return out.text
   }
 
   private var dirty: String { Figures.count(dirtyFiles, "file", "files") }

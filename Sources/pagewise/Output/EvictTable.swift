@@ -102,7 +102,7 @@ extension EvictReport.Reason {
     let page = Int64(SystemPage.size)
     return switch self {
     case .mapped(let mappings, let processes, let locked):
-      "mapped \(mappings == 1 ? "once" : mappings == 2 ? "twice" : "\(mappings) times"), by "
+      "mapped \(Figures.times(mappings)), by "
         + Figures.count(processes, "process", "processes")
         + (locked > 0 ? ", \(Figures.bytes(locked)) locked" : "") + ": goes once no mapping shows it"
     case .dirty(let pages): "dirty: \(Figures.bytes(pages * page)), which a sync would bring to the device"
@@ -119,9 +119,9 @@ extension EvictReport.Reason {
 extension FileHolder {
   /// For instance `PID 4711 (mysqld) maps it twice, 1.00 GiB in memory, 4.00 KiB locked`.
   fileprivate var mappingSentence: String {
-    let times = mappings.count == 1 ? "once" : mappings.count == 2 ? "twice" : "\(mappings.count) times"
     let memory = memory
-    return "PID \(process.id) (\(PathText.escaped(Array(process.name.utf8)))) maps it \(times), "
+    return
+      "PID \(process.id) (\(PathText.escaped(Array(process.name.utf8)))) maps it \(Figures.times(mappings.count)), "
       + "\(Figures.bytes(memory.resident)) in its page table"
       + (memory.locked > 0 || memory.isLocked ? ", locked \(Figures.bytes(memory.locked))" : "")
   }

@@ -6,38 +6,34 @@ internal import SystemPackage
 
 extension AddressExplanation: Report {
   func text(_ style: Style) -> String {
-    var lines = [style.bold("0x" + String(address, radix: 16))]
-    func add(_ name: String, _ value: String) {
-      lines.append(
-        "  " + style.dim(name.padded(to: 12)) + style.text(value).wrapped(width: style.width - 14, indent: 14))
-    }
+    var out = FactLines("0x" + String(address, radix: 16), style)
     switch source {
-    case .process(let process): add("process", process.shown)
+    case .process(let process): out.add("process", process.shown)
     case .core(let path, let process, let name):
       let who = [process.map { "\($0)" }, name.map { PathText.escaped(Array($0.utf8)) }].compactMap { $0 }
-      add("core", PathText.shown(path) + (who.isEmpty ? "" : ", of process \(who.joined(separator: " "))"))
-    case .savedMaps: add("source", "a saved list of mappings")
+      out.add("core", PathText.shown(path) + (who.isEmpty ? "" : ", of process \(who.joined(separator: " "))"))
+    case .savedMaps: out.add("source", "a saved list of mappings")
     }
     if let signal {
       let elsewhere = signal.address.map { $0 == address ? "" : " at 0x\(String($0, radix: 16))" } ?? ""
-      add("signal", signal.name + (signal.codeName.map { " (\($0))" } ?? "") + elsewhere)
+      out.add("signal", signal.name + (signal.codeName.map { " (\($0))" } ?? "") + elsewhere)
     }
     if let mapping {
-      add("mapping", mapping.shown)
+      out.add("mapping", mapping.shown)
       if let fileOffset, let filePage {
-        add(
+        out.add(
           "in file",
           "byte \(Figures.grouped(Int64(clamping: fileOffset))), page \(Figures.grouped(Int64(clamping: filePage)))")
       }
     } else {
-      add("mapping", "none")
-      if let below { add("below", below.shown) }
-      if let above { add("above", above.shown) }
+      out.add("mapping", "none")
+      if let below { out.add("below", below.shown) }
+      if let above { out.add("above", above.shown) }
     }
-    if let file { add("file", file.text) }
-    add("why", cause)
-    add("remedy", remedy)
-    return lines.joined(separator: "\n") + "\n\n"
+    if let file { out.add("file", file.text) }
+    out.add("why", cause)
+    out.add("remedy", remedy)
+    return out.text
   }
 
   func write(to json: inout JSONWriter) {

@@ -5,22 +5,19 @@ internal import PageCache
 
 extension FlushReport: Report {
   func text(_ style: Style) -> String {
-    var lines = [style.bold(PathText.shown(path))]
-    func add(_ name: String, _ value: String) {
-      lines.append("  " + style.dim(name.padded(to: 12)) + value.wrapped(width: style.width - 14, indent: 14))
-    }
+    var out = FactLines(PathText.shown(path), style)
     let place = fileSystem.map { " on \($0.name)" } ?? ""
     let names = folders > 0 ? ", the names in \(Figures.count(folders, "folder", "folders"))" : ""
-    add(level == .queued ? "begun" : "flushed", "\(Figures.count(files, "file", "files"))\(names)\(place)")
-    add("level", promise)
-    if let left = walk?.leftOut { add("left out", left) }
-    if let failed = walk?.failed { add("failed", style.yellow(failed)) }
-    if isInterrupted { add("interrupted", style.yellow("the rest was not flushed")) }
-    add("before", sum(before))
-    add("after", sum(after))
-    if let hidden = after.hidden { add("not counted", style.yellow(hidden)) }
-    add("time", Figures.nanoseconds(Double(nanoseconds), style))
-    return lines.joined(separator: "\n") + "\n\n"
+    out.add(level == .queued ? "begun" : "flushed", "\(Figures.count(files, "file", "files"))\(names)\(place)")
+    out.add("level", promise)
+    if let left = walk?.leftOut { out.add("left out", left) }
+    if let failed = walk?.failed { out.add("failed", failed, isWarning: true) }
+    if isInterrupted { out.add("interrupted", "the rest was not flushed", isWarning: true) }
+    out.add("before", sum(before))
+    out.add("after", sum(after))
+    if let hidden = after.hidden { out.add("not counted", hidden, isWarning: true) }
+    out.add("time", Figures.nanoseconds(Double(nanoseconds), style))
+    return out.text
   }
 
   private var promise: String {

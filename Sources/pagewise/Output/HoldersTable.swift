@@ -6,33 +6,29 @@ internal import SystemPackage
 
 extension HoldersReport: Report {
   func text(_ style: Style) -> String {
-    var lines = [style.bold(PathText.shown(path))]
-    func add(_ name: String, _ value: String) {
-      lines.append("  " + style.dim(name.padded(to: 12)) + value.wrapped(width: style.width - 14, indent: 14))
-    }
+    var out = FactLines(PathText.shown(path), style)
     if let walk {
-      add(
+      out.add(
         "folder",
         "\(Figures.count(walk.files, "file", "files")), \(Figures.bytes(walk.bytes)), "
           + Figures.count(walk.folders, "folder", "folders"))
-      if let left = walk.leftOut { add("left out", left) }
-      if let failed = walk.failed { add("failed", style.yellow(failed)) }
-      add("held", files.isEmpty ? nobody : Figures.count(files.count, "file", "files"))
+      out.add(walk)
+      out.add("held", files.isEmpty ? nobody : Figures.count(files.count, "file", "files"))
     } else if let file = files.first {
-      add("file", Figures.exact(file.size))
-      add("held by", file.held.holders.isEmpty ? nobody : file.held.summary)
+      out.add("file", Figures.exact(file.size))
+      out.add("held by", file.held.holders.isEmpty ? nobody : file.held.summary)
     }
-    if let unknown = processes.unknownText { add("unknown", style.yellow(unknown)) }
-    if isInterrupted { add("interrupted", style.yellow("the rest is not in it")) }
+    if let unknown = processes.unknownText { out.add("unknown", unknown, isWarning: true) }
+    if isInterrupted { out.add("interrupted", "the rest is not in it", isWarning: true) }
     for file in files {
       if walk != nil {
-        lines.append("")
-        lines.append("  " + style.bold(PathText.shown(file.path)))
-        add("file", "\(Figures.exact(file.size)), \(file.held.summary)")
+        out.add(raw: "")
+        out.add(raw: "  " + style.bold(PathText.shown(file.path)))
+        out.add("file", "\(Figures.exact(file.size)), \(file.held.summary)")
       }
-      for holder in file.held.holders { lines += holder.lines(style) }
+      for holder in file.held.holders { out.add(raw: holder.lines(style)) }
     }
-    return lines.joined(separator: "\n") + "\n\n"
+    return out.text
   }
 
   private var nobody: String { processes.isComplete ? "nobody" : "nobody that could be seen" }

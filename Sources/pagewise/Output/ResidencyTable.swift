@@ -98,74 +98,68 @@ struct ResidencyTable {
 
   private let shown: ResidencyShown
   private let style: Style
-  private var lines: [String] = []
+  private var out: FactLines
 
   init(_ shown: ResidencyShown, _ style: Style) {
     self.shown = shown
     self.style = style
-    lines = [style.bold(PathText.shown(shown.report.path))]
+    out = FactLines(PathText.shown(shown.report.path), style)
     if shown.report.walk == nil { file() } else { folder() }
   }
 
-  var text: String { lines.joined(separator: "\n") + "\n\n" }
-
-  private mutating func add(_ name: String, _ value: String) {
-    lines.append(
-      "  " + style.dim(name.padded(to: 12)) + style.text(value).wrapped(width: style.width - 14, indent: 14))
-  }
+  var text: String { out.text }
 
   private var place: String { shown.report.fileSystem.map { " on \($0.name)" } ?? "" }
 
   private mutating func counts(_ pages: CachedPages) {
     let words = CacheWords(pages: pages)
     let change = shown.change
-    add("resident", words.resident + (change.map { "; \($0)" } ?? ""))
+    out.add("resident", words.resident + (change.map { "; \($0)" } ?? ""))
     guard words.word == nil else { return }
     if pages.hasDetails {
-      add("dirty", words.exact(pages.dirty))
-      add("write-back", words.exact(pages.inWriteBack))
+      out.add("dirty", words.exact(pages.dirty))
+      out.add("write-back", words.exact(pages.inWriteBack))
     } else {
-      add("dirty", "not known")
+      out.add("dirty", "not known")
     }
-    add("evicted", words.evicted)
-    if let left = words.leftOut { add("left out", style.yellow(left)) }
+    out.add("evicted", words.evicted)
+    if let left = words.leftOut { out.add("left out", left, isWarning: true) }
   }
 
   private mutating func file() {
     let report = shown.report
     guard let file = report.files.first else { return }
     let holes = file.allocated < file.size ? ", \(Figures.bytes(file.allocated)) of it stored" : ""
-    add("file", "\(Figures.exact(file.size))\(place)\(holes)")
-    if report.pages != file.pages { add("counted", "under an earlier path") }
+    out.add("file", "\(Figures.exact(file.size))\(place)\(holes)")
+    if report.pages != file.pages { out.add("counted", "under an earlier path") }
     counts(file.pages)
-    if let pages = file.pagesPerFault { add("per fault", Figures.count(pages, "page", "pages")) }
-    if !file.shares.isEmpty { add("ranges", "[\(style.map(file.shares))]") }
+    if let pages = file.pagesPerFault { out.add("per fault", Figures.count(pages, "page", "pages")) }
+    if !file.shares.isEmpty { out.add("ranges", "[\(style.map(file.shares))]") }
     list(at: 0)
   }
 
   private mutating func folder() {
     let report = shown.report
     guard let walk = report.walk else { return }
-    add(
+    out.add(
       "folder",
       "\(Figures.count(walk.files, "file", "files")), \(Figures.bytes(report.size)), "
         + "\(Figures.count(walk.folders, "folder", "folders"))\(place)")
-    if let left = walk.leftOut { add("left out", left) }
-    if let failed = walk.failed { add("failed", style.yellow(failed)) }
-    if report.isInterrupted { add("interrupted", style.yellow("the rest is not in it")) }
+    out.add(walk)
+    if report.isInterrupted { out.add("interrupted", "the rest is not in it", isWarning: true) }
     counts(report.pages)
     guard !report.files.isEmpty else { return }
-    lines.append("")
-    lines.append(
-      style.dim(
+    out.add(raw: "")
+    out.add(
+      raw: style.dim(
         "  " + "resident".aligned(to: 13) + "share".aligned(to: 8) + "dirty".aligned(to: 9) + "evicted".aligned(to: 9)
           + "size".aligned(to: 9) + "  " + "ranges".padded(to: 16) + "  file"))
     for (index, file) in report.files.enumerated() {
       let words = CacheWords(pages: file.pages)
       let isKnown = words.word == nil
       let hasDetails = isKnown && file.pages.hasDetails
-      lines.append(
-        "  " + words.short(file.pages.resident).aligned(to: 13)
+      out.add(
+        raw: "  " + words.short(file.pages.resident).aligned(to: 13)
           + (file.pages.share.map { Figures.percent($0) } ?? "-").aligned(to: 8)
           + (hasDetails ? words.short(file.pages.dirty) : "-").aligned(to: 9)
           + (hasDetails ? words.short(file.pages.evicted) : "-").aligned(to: 9)
@@ -173,25 +167,20 @@ struct ResidencyTable {
           + style.map(ResidencyColumn.merged(file.shares, into: 16)).padded(to: 16) + "  " + PathText.shown(file.path))
       list(at: index)
     }
-    if report.isTopLess, walk.files > report.files.count {
-      lines.append("  and \(Figures.grouped(walk.files - report.files.count)) more; see --top")
+    if walk.files > report.files.count {
+      out.add(raw: "  and \(Figures.grouped(walk.files - report.files.count)) more; see --top")
     }
   }
 
   private mutating func list(at index: Int) {
     guard index < shown.ranges.count, let found = shown.ranges[index] else { return }
     for range in found.ranges {
-      lines.append(
-        "    " + Figures.grouped(range.lowerBound).aligned(to: 18) + " ..< "
+      out.add(
+        raw: "    " + Figures.grouped(range.lowerBound).aligned(to: 18) + " ..< "
           + Figures.grouped(range.upperBound).padded(to: 18) + Figures.bytes(range.upperBound - range.lowerBound))
     }
-    if found.isTruncated { lines.append("    and more") }
+    if found.isTruncated { out.add(raw: "    and more") }
   }
-}
-
-extension ResidencyReport {
-  /// True when not all files are named.
-  fileprivate var isTopLess: Bool { walk.map { files.count < $0.files } ?? false }
 }
 
 extension ResidencyShown {
@@ -219,18 +208,15 @@ extension Style {
 extension ResidencySum: Report {
   func text(_ style: Style) -> String {
     let words = CacheWords(pages: pages)
-    var lines = [style.bold("total of \(Figures.count(paths, "path", "paths"))")]
-    func add(_ name: String, _ value: String) {
-      lines.append("  " + style.dim(name.padded(to: 12)) + value.wrapped(width: style.width - 14, indent: 14))
-    }
-    add("files", "\(Figures.count(files, "file", "files")), \(Figures.bytes(size))")
-    add("resident", words.resident)
+    var out = FactLines("total of \(Figures.count(paths, "path", "paths"))", style)
+    out.add("files", "\(Figures.count(files, "file", "files")), \(Figures.bytes(size))")
+    out.add("resident", words.resident)
     if words.word == nil {
-      if pages.hasDetails { add("dirty", words.exact(pages.dirty)) }
-      add("evicted", words.evicted)
+      if pages.hasDetails { out.add("dirty", words.exact(pages.dirty)) }
+      out.add("evicted", words.evicted)
     }
-    if let left = words.leftOut { add("left out", style.yellow(left)) }
-    return lines.joined(separator: "\n") + "\n\n"
+    if let left = words.leftOut { out.add("left out", left, isWarning: true) }
+    return out.text
   }
 
   func write(to json: inout JSONWriter) {

@@ -20,35 +20,34 @@ struct StreamResult: Report {
   }
 
   func text(_ style: Style) -> String {
-    var lines = [style.bold(PathText.shown(path))]
-    func add(_ name: String, _ value: String) {
-      lines.append("  " + style.dim(name.padded(to: 12)) + value.wrapped(width: style.width - 14, indent: 14))
-    }
+    var out = FactLines(PathText.shown(path), style)
     let speed = report.seconds > 0 ? ", \(Figures.bytes(Int64(Double(report.bytes) / report.seconds)))/s" : ""
-    add("streamed", "\(Figures.exact(report.bytes)) in \(Figures.nanoseconds(report.seconds * 1e9, style))\(speed)")
-    add("method", "\(report.method.name): \(report.reason)")
+    out.add("streamed", "\(Figures.exact(report.bytes)) in \(Figures.nanoseconds(report.seconds * 1e9, style))\(speed)")
+    out.add("method", "\(report.method.name): \(report.reason)")
     for figures in report.methods {
       let place = figures.isCached ? ", in memory" : ""
       if let rate = figures.rate {
-        add(
+        out.add(
           "  " + figures.method.name,
           "\(Figures.bytes(Int64(rate)))/s, \(Figures.count(figures.windows, "window", "windows"))\(place)")
       }
-      if let refusal = figures.refusal { add("  " + figures.method.name, style.yellow("refused: \(refusal)")) }
+      if let refusal = figures.refusal { out.add("  " + figures.method.name, style.yellow("refused: \(refusal)")) }
     }
-    add(
+    out.add(
       "windows",
       "\(Figures.grouped(report.windows)) of \(Figures.bytes(Int64(report.windowSize))), "
         + "\(Figures.bytes(Int64(report.chunkSize))) at a time" + (report.isMemoryScarce ? "; memory is scarce" : ""))
     let left = report.pagesLeft > 0 ? ", \(Figures.grouped(report.pagesLeft)) could not be dropped" : ""
-    add(
+    out.add(
       "pages",
       report.isResidencyKnown
         ? "\(Figures.grouped(report.pagesDropped)) dropped, \(Figures.grouped(report.pagesKept)) kept\(left)"
         : "not permitted to know; none dropped")
-    if report.refusedAdvice > 0 { add("refused", Figures.count(report.refusedAdvice, "advice", "pieces of advice")) }
-    if report.ending != .end { add("ended", style.yellow("before the end")) }
-    return lines.joined(separator: "\n") + "\n"
+    if report.refusedAdvice > 0 {
+      out.add("refused", Figures.count(report.refusedAdvice, "advice", "pieces of advice"))
+    }
+    if report.ending != .end { out.add("ended", "before the end", isWarning: true) }
+    return out.lines.joined(separator: "\n") + "\n"
   }
 
   func write(to json: inout JSONWriter) {

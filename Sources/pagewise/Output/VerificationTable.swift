@@ -12,20 +12,16 @@ struct VerificationReport: Report {
   // MARK: For people
 
   func text(_ style: Style) -> String {
-    var lines = [style.bold(PathText.shown(path))]
-    func add(_ name: String, _ value: String) {
-      lines.append(
-        "  " + style.dim(name.padded(to: 12)) + style.text(value).wrapped(width: style.width - 14, indent: 14))
-    }
-    add("what", found.format.words)
-    for (name, value) in rows { add(name, value) }
+    var out = FactLines(PathText.shown(path), style)
+    out.add("what", found.format.words)
+    for (name, value) in rows { out.add(name, value) }
     if found.problem != nil {
-      lines.append("  " + style.dim("state".padded(to: 12)) + style.yellow("damaged, see standard error"))
+      out.add(raw: "  " + style.dim("state".padded(to: 12)) + style.yellow("damaged, see standard error"))
     } else {
-      add("state", "whole")
+      out.add("state", "whole")
     }
-    add("next open", found.nextOpen)
-    return lines.joined(separator: "\n") + "\n\n"
+    out.add("next open", found.nextOpen)
+    return out.text
   }
 
   private var rows: [(String, String)] {

@@ -47,7 +47,7 @@ struct PathRun {
     Standard.reserve()
     let list = try arguments.all()
     Interruption.watch()
-    throw ExitCode(round(list, .reports(output), progress: progress, one: one, ending: { _ in }))
+    throw ExitCode(round(list, .reports(output), progress: progress, one: one))
   }
 
   /// Runs `one` for each path once, and `ending` at the end, also after an interruption.
@@ -56,7 +56,7 @@ struct PathRun {
   static func round(
     _ paths: [FilePath], _ form: Form, progress: Bool,
     interrupted: String = "interrupted; what was found until then is above.",
-    one: (inout PathRun, FilePath, Progress) throws(MappingError) -> Void, ending: (inout PathRun) -> Void
+    one: (inout PathRun, FilePath, Progress) throws(MappingError) -> Void, ending: (inout PathRun) -> Void = { _ in }
   ) -> Int32 {
     var run = PathRun(form, forcesProgress: progress)
     return run.all(paths, interrupted, one, ending)
