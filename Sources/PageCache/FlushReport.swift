@@ -27,5 +27,5 @@ public struct FlushReport: Sendable {
   public let isInterrupted: Bool
 
   /// True on a file system that lives in memory: there is no device, and a power cut takes everything.
-  public var hasNoDevice: Bool { fileSystem.map { ["tmpfs", "ramfs", "hugetlbfs"].contains($0.name) } ?? false }
+  public var hasNoDevice: Bool { fileSystem?.livesInMemory ?? false }
 }

@@ -34,6 +34,9 @@ public struct FileSystemKind: Sendable, Hashable, CustomStringConvertible {
   /// True where reading is the better choice whatever the size: faults there are slow, or end in lost pages.
   public var prefersReading: Bool { nature != .local }
 
+  /// True where there is no device: what lies there is in memory or in swap, and a power cut takes all of it.
+  public var livesInMemory: Bool { ["tmpfs", "ramfs", "hugetlbfs"].contains(name) }
+
   public var description: String { name }
 
   /// The kind behind the number that statfs(2) gives. C: `f_type`, the constants of `linux/magic.h`.

@@ -184,9 +184,7 @@ private struct EvictRun {
 
   private static func reasons(_ file: Candidate, _ holders: FileHolders?) -> [EvictReport.Reason] {
     var reasons: [EvictReport.Reason] = []
-    if let name = file.fileSystem?.name, ["tmpfs", "ramfs", "hugetlbfs"].contains(name) {
-      reasons.append(.noDevice(name))
-    }
+    if let kind = file.fileSystem, kind.livesInMemory { reasons.append(.noDevice(kind.name)) }
     if let holders, holders.mappingCount > 0 {
       reasons.append(
         .mapped(

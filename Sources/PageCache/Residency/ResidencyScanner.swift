@@ -70,7 +70,8 @@ public struct ResidencyScanner: Sendable {
     _ path: FilePath, each: ((FileResidency) -> Void)? = nil, progress: (Double, String) -> Void = { _, _ in },
     isCancelled: () -> Bool = { false }
   ) throws(MappingError) -> ResidencyReport {
-    try scan(path, counted: nil, each, progress, isCancelled).report
+    var counted: CountedFiles? = nil
+    return try scan(path, &counted, each, progress, isCancelled)
   }
 
   /// The same, for one of several paths: files that were counted under an earlier one are not counted again.
@@ -85,17 +86,19 @@ public struct ResidencyScanner: Sendable {
     _ path: FilePath, notIn counted: inout CountedFiles, each: ((FileResidency) -> Void)? = nil,
     progress: (Double, String) -> Void = { _, _ in }, isCancelled: () -> Bool = { false }
   ) throws(MappingError) -> ResidencyReport {
-    let found = try scan(path, counted: counted, each, progress, isCancelled)
-    if let after = found.counted { counted = after }
-    return found.report
+    // Moved, so that a set of a million files is not copied for each path.
+    var moved: CountedFiles? = counted
+    counted = CountedFiles()
+    defer { counted = moved ?? CountedFiles() }
+    return try scan(path, &moved, each, progress, isCancelled)
   }
 
   private func scan(
-    _ path: FilePath, counted: consuming CountedFiles?, _ each: ((FileResidency) -> Void)?,
+    _ path: FilePath, _ counted: inout CountedFiles?, _ each: ((FileResidency) -> Void)?,
     _ progress: (Double, String) -> Void, _ isCancelled: () -> Bool
-  ) throws(MappingError) -> (report: ResidencyReport, counted: CountedFiles?) {
+  ) throws(MappingError) -> ResidencyReport {
     let kind = try EntryKind.fileOrFolder(path, .residency)
-    if kind == .regular { return try one(path, counted, each) }
+    if kind == .regular { return try one(path, &counted, each) }
     let fileSystem = (try? ObservedFile(path))?.fileSystem
     var walk = TreeWalk(
       followsLinks: options.followsLinks, staysOnFileSystem: options.staysOnFileSystem, patterns: options.patterns)
@@ -128,16 +131,14 @@ public struct ResidencyScanner: Sendable {
     counts.files -= before.files
     counts.bytes -= before.bytes
     counts.countedBefore = before.files
-    return (
-      ResidencyReport(
-        path: path, walk: counts, size: counts.bytes, pages: sum, residentFiles: residentFiles, files: files,
-        fileSystem: fileSystem, isInterrupted: walk.wasCancelled), counted
-    )
+    return ResidencyReport(
+      path: path, walk: counts, size: counts.bytes, pages: sum, residentFiles: residentFiles, files: files,
+      fileSystem: fileSystem, isInterrupted: walk.wasCancelled)
   }
 
   private func one(
-    _ path: FilePath, _ counted: consuming CountedFiles?, _ each: ((FileResidency) -> Void)?
-  ) throws(MappingError) -> (report: ResidencyReport, counted: CountedFiles?) {
+    _ path: FilePath, _ counted: inout CountedFiles?, _ each: ((FileResidency) -> Void)?
+  ) throws(MappingError) -> ResidencyReport {
     let file = try ObservedFile(path)
     let stat = try file.stat(path)
     guard EntryKind(mode: stat.mode) == .regular else {
@@ -150,12 +151,10 @@ public struct ResidencyScanner: Sendable {
     found.addDetails(file.number, parts: min(options.parts, 4096), sampling: options.samplesFaults)
     let isNew = counted?.nodes.insert(TreeWalk.Node(stat)).inserted ?? true
     each?(found)
-    return (
-      ResidencyReport(
-        path: path, walk: nil, size: isNew ? stat.size : 0, pages: isNew ? pages : CachedPages(),
-        residentFiles: isNew && pages.resident > 0 ? 1 : 0, files: [found], fileSystem: file.fileSystem,
-        isInterrupted: false), counted
-    )
+    return ResidencyReport(
+      path: path, walk: nil, size: isNew ? stat.size : 0, pages: isNew ? pages : CachedPages(),
+      residentFiles: isNew && pages.resident > 0 ? 1 : 0, files: [found], fileSystem: file.fileSystem,
+      isInterrupted: false)
   }
 
   /// By a second opening: the file's place in the order is known only at the end. Gone or replaced since: no details.

@@ -33,7 +33,7 @@ public import SystemPackage
 ///
 /// **What it needs.** One window of at most 8 MiB, what the kernel reads ahead of it (twice the device's read-ahead), and one buffer,
 /// whatever the file's size. Where less memory is left than that deserves, as under the limit of a control group, the kernel's
-/// read-ahead is switched off for the pass, and it asks for one window ahead by itself, each a sixteenth of what is left.
+/// read-ahead is switched off for the pass, and it asks for six windows ahead by itself, each a thirty-second of what is left.
 ///
 /// **What others can do to it.** The size is taken when the file is opened: what is appended later is not read. A file that is
 /// cut ends the pass with `truncated` and the place, never with a signal. Bytes before the cut have been given out. With

@@ -54,23 +54,21 @@ public struct CacheWarmer: Sendable {
   public func warm(
     _ list: HotRanges, progress: (Double, String) -> Void = { _, _ in }, isCancelled: () -> Bool = { false }
   ) -> WarmReport {
-    let result = try? run(list.path, progress, isCancelled) { run in run.list(list) }
-    // A list throws nothing: what fails is counted.
-    return result!
+    run(list.path, progress, isCancelled) { run in run.list(list) }
   }
 
-  private func run(
+  private func run<E: Error>(
     _ path: FilePath, _ progress: (Double, String) -> Void, _ isCancelled: () -> Bool,
-    _ body: @escaping @Sendable (inout WarmRun) throws(MappingError) -> Void
-  ) throws(MappingError) -> WarmReport {
+    _ body: @escaping @Sendable (inout WarmRun) throws(E) -> Void
+  ) throws(E) -> WarmReport {
     let state = WarmState()
     let options = options
     if isCancelled() { state.isCancelled.store(true, ordering: .relaxed) }
     let outcome = HelperThread.run {
       var run = WarmRun(options, state)
-      do throws(MappingError) {
+      do throws(E) {
         try body(&run)
-        return Result<WarmReport, MappingError>.success(run.report(path))
+        return Result<WarmReport, E>.success(run.report(path))
       } catch {
         return .failure(error)
       }
