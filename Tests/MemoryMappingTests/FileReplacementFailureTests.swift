@@ -60,6 +60,16 @@ import _TestSupport
     }
   }
 
+  @Test func `a folder that cannot be opened for its sync is told as that, with the new content in place`() throws {
+    let folder = try TemporaryDirectory()
+    let path = try folder.file("file", [1])
+    let watch = CallWatch(before: { $0.kind == .syncFolder ? .fail(.tooManyOpenFiles) : .perform })
+    let error = watch.run { failure { try replaceFile(path, with: [UInt8(2)].span.bytes) } }
+    #expect(error?.code == .tooManyOpenFiles && error?.errno == .tooManyOpenFiles && error?.path == path)
+    #expect(error.map { "\($0)".contains("the new content is in place") } == true)
+    #expect(try fileContent(path) == [2])
+  }
+
   @Test func `after an append that failed there is no commit, and the scope's end removes the new file`() throws {
     let folder = try TemporaryDirectory()
     let path = try folder.file("file", [1])

@@ -180,7 +180,7 @@ import _TestSupport
     withWatchdog("fifo", seconds: 10) {
       for path in [fifo, "/dev/zero"] as [FilePath] {
         #expect { try ResidencyScanner().scan(path) } throws: {
-          ($0 as? MappingError)?.code == .unsupportedFileType
+          ($0 as? MappingError)?.code == .unsupportedFileType && "\($0)".hasSuffix("Give a regular file or a folder.")
         }
       }
     }

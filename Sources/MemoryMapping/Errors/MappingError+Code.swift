@@ -91,7 +91,9 @@ extension MappingError {
   /// Why it failed, in one clause without a full stop.
   public var reason: String { code.text.reason }
   /// What to do about it, as a sentence.
-  public var remedy: String { code.text.remedy }
+  public var remedy: String {
+    if case .advice(_, let remedy)? = detail { remedy } else { code.text.remedy }
+  }
 }
 
 extension MappingError.Code {

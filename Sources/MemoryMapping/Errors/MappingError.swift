@@ -44,6 +44,8 @@ public struct MappingError: Error, Sendable, Hashable {
     case limit(Int64)
     /// A word of the library's own, for example the name of a type.
     case note(String)
+    /// The same, with what to do about it where the remedy of the ``MappingError/Code`` does not fit.
+    case advice(String, remedy: String)
   }
 }
 
@@ -110,7 +112,7 @@ extension MappingError: CustomStringConvertible {
     switch detail {
     case .fileSize(let size)?: text += " (the file has \(size) bytes)"
     case .limit(let limit)?: text += " (limit \(limit))"
-    case .note(let note)?: text += " (\(note))"
+    case .note(let note)?, .advice(let note, _)?: text += " (\(note))"
     case nil: break
     }
     if let errno, code == .other || code == .inputOutput { text += " [\(errno)]" }

@@ -140,8 +140,10 @@ public struct FileReplacement: ~Copyable, Sendable {
     guard renamed == 0 else { throw .last(.replace, path: path) }
     isPending = false
     do throws(MappingError) { try target.syncFolder(.replace) } catch {
+      // The device failed, or the folder could not be opened at all: then its write-back did not fail.
+      let isLost = error.code == .inputOutput || error.code == .noSpace
       throw MappingError(
-        .syncFailed, operation: .replace, errno: error.errno, path: path,
+        isLost ? .syncFailed : error.code, operation: .replace, errno: error.errno, path: path,
         detail: .note("the new content is in place, but a power cut may bring the old one back"))
     }
   }

@@ -14,14 +14,8 @@ extension AddressExplanation {
   /// - Complexity: O(mappings of the process). C: /proc/PID/maps, map_files.
   public init(_ address: UInt64, inProcess process: Int32) throws(MappingError) {
     var reader = ProcText()
-    let operation = MappingError.Operation("look at process \(process)")
     let (folder, failure) = ProcessFolder.readMappings(of: process, &reader)
-    if let failure {
-      let isGone = ProcessFolder.isGone(failure)
-      throw MappingError(
-        isGone ? .notFound : .permissionDenied, operation: operation, errno: failure,
-        detail: .note(isGone ? "no process that runs has this number" : "it belongs to another user, or is protected"))
-    }
+    if let failure { throw ProcessFolder.error(failure, of: process) }
     let mappings = ProcessMapping.all(reader.bytes)
     let identity = ProcessIdentity(asking: folder, &reader)
     self.init(address, mappings, .process(identity)) { mapping, range in
@@ -67,7 +61,9 @@ extension AddressExplanation {
       let isLong = reason == .fileTooLarge
       throw MappingError(
         isLong ? .limitExceeded : reason == .isDirectory ? .isDirectory : .other, operation: .init("read the mappings"),
-        errno: reason, detail: isLong ? .limit(Int64(SavedMaps.limit)) : nil)
+        errno: reason,
+        detail: isLong
+          ? .advice("limit \(SavedMaps.limit)", remedy: "Give the text of a /proc/PID/maps.") : nil)
     }
     try self.init(address, inMaps: reader.bytes)
   }

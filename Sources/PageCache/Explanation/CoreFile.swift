@@ -41,7 +41,8 @@ package struct CoreFile: Sendable, Hashable {
     let kind = EntryKind(mode: try EntryKind.stat(path, follows: true).mode)
     guard kind == .regular else {
       throw MappingError(
-        .unsupportedFileType, operation: .init("read the core"), path: path, detail: .note("it is \(kind.words)"))
+        .unsupportedFileType, operation: .init("read the core"), path: path,
+        detail: .advice("it is \(kind.words)", remedy: "Give a core that a process has left."))
     }
     let file = try ObservedFile(path)
     let size = UInt64(max(0, try file.stat(path).size))

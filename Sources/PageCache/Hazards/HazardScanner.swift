@@ -169,14 +169,8 @@ private struct HazardLook {
   }
 
   mutating func one(_ process: Int32) throws(MappingError) {
-    let operation = MappingError.Operation("look at process \(process)")
     let (folder, failure) = ProcessFolder.readMappings(of: process, &reader)
-    if let failure {
-      let isGone = ProcessFolder.isGone(failure)
-      throw MappingError(
-        isGone ? .notFound : .permissionDenied, operation: operation, errno: failure,
-        detail: .note(isGone ? "no process that runs has this number" : "it belongs to another user, or is protected"))
-    }
+    if let failure { throw ProcessFolder.error(failure, of: process) }
     var all = WantedPaths()
     take(folder, &all)
   }

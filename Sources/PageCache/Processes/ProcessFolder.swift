@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import MemoryMapping
 package import SystemPackage
 
 /// Where in /proc a process is looked at.
 ///
-/// A process whose main thread has ended while others run (`pthread_exit` in `main`) is a zombie
-/// by its own folder: that has no mappings, no descriptors and no root. The folder of any thread that lives has all of them.
+/// A process whose main thread has ended while others run (`pthread_exit` in `main`) is a zombie by its own folder: that has no mappings, no descriptors and no root. The folder of any thread that lives has all of them.
 package struct ProcessFolder: Sendable, Hashable {
   package let process: Int32
   /// By whose folder: the number of the process itself stands for the folder of the process.
@@ -68,6 +68,16 @@ package struct ProcessFolder: Sendable, Hashable {
 
   /// No thread may be met by so many of them: then it is not known what the process has.
   private static let mostRounds = 1000
+
+  /// What it means that a process could not be looked at.
+  package static func error(_ reason: Errno, of process: Int32) -> MappingError {
+    let isGone = isGone(reason)
+    return MappingError(
+      isGone ? .notFound : .permissionDenied, operation: .init("look at process \(process)"), errno: reason,
+      detail: isGone
+        ? .advice("no process that runs has this number", remedy: "Check it with `ps`; the process may have ended.")
+        : .advice("it belongs to another user, or is protected", remedy: "Run as its owner, or as root."))
+  }
 
   /// True for what reading says of a process or a thread that is not there any more.
   package static func isGone(_ reason: Errno) -> Bool { reason == .noSuchFileOrDirectory || reason == .noSuchProcess }

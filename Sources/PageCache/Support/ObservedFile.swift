@@ -115,7 +115,9 @@ package enum EntryKind: Sendable {
   ) throws(MappingError) -> EntryKind {
     let kind = EntryKind(mode: try stat(path, follows: true).mode)
     guard kind == .regular || kind == .directory else {
-      throw MappingError(.unsupportedFileType, operation: operation, path: path, detail: .note("it is \(kind.words)"))
+      throw MappingError(
+        .unsupportedFileType, operation: operation, path: path,
+        detail: .advice("it is \(kind.words)", remedy: "Give a regular file or a folder."))
     }
     return kind
   }
