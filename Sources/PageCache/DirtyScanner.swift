@@ -42,7 +42,7 @@ public struct DirtyScanner: Sendable {
     let kind = try EntryKind.fileOrFolder(path, .residency)
     if kind == .regular {
       let file = try ObservedFile(path)
-      let stat = try file.stat(path)
+      let stat = try file.regularStat(path, .residency)
       let bytes = DirtyBytes(descriptor: file.number)
       return DirtyReport(
         path: path, walk: nil, size: stat.size, bytes: bytes, dirtyFiles: bytes.total > 0 ? 1 : 0, largest: [],

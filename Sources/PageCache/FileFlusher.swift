@@ -140,10 +140,7 @@ private struct FlushBatch {
 
   mutating func add(_ path: FilePath) throws(MappingError) {
     let file = try ObservedFile(path)
-    // Replaced since it was looked at.
-    guard EntryKind(mode: try file.stat(path).mode) == .regular else {
-      throw MappingError(.changed, operation: .flush, path: path)
-    }
+    _ = try file.regularStat(path, .flush)
     let dirty = DirtyBytes(descriptor: file.number)
     if pgw_storage_writeback(file.number, 0, 0) != 0, level == .queued {
       let error = MappingError.failedSync(path)

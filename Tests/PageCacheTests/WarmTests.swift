@@ -258,6 +258,9 @@ import _TestSupport
       let error = $0 as? MappingError
       return error?.code == .inputOutput && error?.offset == 0 && error?.path == mount.appending("f")
     }
+    let part = try CacheWarmer(options: Self.options(method)).warm(mount.appending("g"))
+    #expect(part.failure?.code == .inputOutput && part.failure?.offset == 10 * Self.page)
+    #expect(part.failed == 300_000 - 10 * Self.page && part.skipped == 10 * Self.page && part.brought == 0)
     let report = try CacheWarmer(options: Self.options(method)).warm(mount.path)
     #expect(
       report.walk?.failures == 3 && report.failed == 600_000 - 10 * Self.page && report.skipped == 10 * Self.page,

@@ -67,10 +67,7 @@ public struct CacheEvictor: Sendable {
     var walk: TreeWalk? = nil
     if kind == .regular {
       let file = try ObservedFile(path)
-      let stat = try file.stat(path)
-      guard EntryKind(mode: stat.mode) == .regular else {
-        throw MappingError(.changed, operation: .init("evict"), path: path)
-      }
+      let stat = try file.regularStat(path, .init("evict"))
       if let failure = run.file(file.number, stat, fileSystem, range, path: { path }) { throw failure }
     } else {
       var tree = TreeWalk(

@@ -86,7 +86,7 @@ public struct LockedFiles: ~Copyable, Sendable {
   ) throws(MappingError) -> WalkCounts? {
     if try EntryKind.fileOrFolder(path, .lock) == .regular {
       let file = try ObservedFile(path)
-      let stat = try file.stat(path)
+      let stat = try file.regularStat(path, .lock)
       try add(file.number, stat, range, options, progress, isCancelled) { path }
       return nil
     }
@@ -98,8 +98,7 @@ public struct LockedFiles: ~Copyable, Sendable {
     for name in pending where failure == nil {
       do throws(MappingError) {
         let file = try ObservedFile(name)
-        let stat = try file.stat(name)
-        guard EntryKind(mode: stat.mode) == .regular else { continue }
+        let stat = try file.regularStat(name, .lock)
         do throws(MappingError) {
           try add(file.number, stat, range, options, { progress(0, $1) }, isCancelled, path: { name })
         } catch {

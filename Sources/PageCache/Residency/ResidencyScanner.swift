@@ -140,10 +140,7 @@ public struct ResidencyScanner: Sendable {
     _ path: FilePath, _ counted: inout CountedFiles?, _ each: ((FileResidency) -> Void)?
   ) throws(MappingError) -> ResidencyReport {
     let file = try ObservedFile(path)
-    let stat = try file.stat(path)
-    guard EntryKind(mode: stat.mode) == .regular else {
-      throw MappingError(.changed, operation: .residency, path: path)
-    }
+    let stat = try file.regularStat(path, .residency)
     let told = CachedPages.parts(descriptor: file.number, size: max(0, stat.size), parts: min(options.parts, 4096))
     let pages = told.whole
     var found = FileResidency(path: path, stat: stat, pages: pages)

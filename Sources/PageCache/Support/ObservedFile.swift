@@ -49,6 +49,19 @@ package struct ObservedFile: ~Copyable {
     return found
   }
 
+  /// The same of a file that was a regular one when its path was looked at.
+  ///
+  /// - Throws: `changed` when something else has taken its place since, and what `fstat` says.
+  package borrowing func regularStat(
+    _ path: FilePath, _ operation: MappingError.Operation
+  ) throws(MappingError) -> pgw_stat {
+    let found = try stat(path)
+    guard EntryKind(mode: found.mode) == .regular else {
+      throw MappingError(.changed, operation: operation, path: path)
+    }
+    return found
+  }
+
   /// The file system it lies on; nil when the kernel does not say.
   package var fileSystem: FileSystemKind? { FileSystemKind(of: number) }
 

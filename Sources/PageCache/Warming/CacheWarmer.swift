@@ -30,7 +30,8 @@ public struct CacheWarmer: Sendable {
   ///   - progress: gets the share that is done (0 for folders, whose end is not known) and what is done now. On this thread.
   ///   - isCancelled: asked at the beginning and ten times in a second, on this thread. The window that is being waited for ends first.
   /// - Throws: `MappingError` when `path` itself cannot be opened or listed, or is neither. What fails below is counted in
-  ///   ``WarmReport/walk``, what cannot be loaded in ``WarmReport/failed``.
+  ///   ``WarmReport/walk``, what cannot be loaded in ``WarmReport/failed``;
+  ///   where nothing of a single file can be had, that is thrown.
   public func warm(
     _ path: FilePath, range: Range<Int64>? = nil, progress: (Double, String) -> Void = { _, _ in },
     isCancelled: () -> Bool = { false }
@@ -38,7 +39,7 @@ public struct CacheWarmer: Sendable {
     let kind = try EntryKind.fileOrFolder(path, .init("warm"))
     return try run(path, progress, isCancelled) { run throws(MappingError) in
       if kind == .regular {
-        try run.file(path, ranges: range.map { [$0] }, isAlone: true)
+        try run.file(path, range: range)
       } else {
         try run.folder(path, range: range)
       }

@@ -91,7 +91,7 @@ public struct HotRanges: Sendable, Hashable {
     let base = try Self.absolute(path)
     if try EntryKind.fileOrFolder(path, .residency) == .regular {
       let file = try ObservedFile(path)
-      let stat = try file.stat(path)
+      let stat = try file.regularStat(path, .residency)
       if let failure = add(file.number, stat, base) { throw failure }
       return nil
     }

@@ -71,6 +71,8 @@ public struct WarmReport: Sendable {
   public let nanoseconds: UInt64
   /// How many pages a fault maps now, of a single file; nil when it cannot be told.
   public let pagesPerFault: Int?
+  /// The first place of a single file that could not be loaded, while others could; of folders and lists see ``walk``.
+  public let failure: MappingError?
   /// Of a list of ranges: what became of its files. Nil for a path.
   public let list: ListCounts?
 

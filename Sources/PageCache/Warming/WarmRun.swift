@@ -61,29 +61,23 @@ internal struct WarmRun: ~Copyable {
     self.walk = walk
   }
 
-  internal mutating func file(_ path: FilePath, ranges: [Range<Int64>]?, isAlone: Bool) throws(MappingError) {
+  internal mutating func file(_ path: FilePath, range: Range<Int64>?) throws(MappingError) {
     let file = try ObservedFile(path)
-    let stat = try file.stat(path)
-    guard EntryKind(mode: stat.mode) == .regular else {
-      throw MappingError(.changed, operation: .init("warm"), path: path)
+    let stat = try file.regularStat(path, .init("warm"))
+    fileSystem = file.fileSystem
+    if let fileSystem, fileSystem.nature == .synthetic {
+      throw MappingError(
+        .notSupported, operation: .init("warm"), path: path,
+        detail: .advice(
+          "files of \(fileSystem) are made when they are read: there is nothing to keep in memory",
+          remedy: "Give a file that is stored."))
     }
-    if isAlone {
-      fileSystem = file.fileSystem
-      if let name = fileSystem?.name, fileSystem?.nature == .synthetic {
-        throw MappingError(
-          .notSupported, operation: .init("warm"), path: path,
-          detail: .note("files of \(name) are made when they are read: there is nothing to keep in memory"))
-      }
-      state.total.store(
-        (ranges ?? [0..<stat.size]).reduce(0) { $0 + Int64($1.clamped(to: 0..<max(0, stat.size)).count) },
-        ordering: .relaxed)
-    }
-    add(file.number, stat, ranges: ranges) { path }
-    if isAlone {
-      if let failure = failures.first, brought == 0, skipped == 0 { throw failure }
-      let warm = (ranges?.first ?? 0..<stat.size).clamped(to: 0..<max(0, stat.size))
-      pagesPerFault = FileResidency.pagesPerFault(file.number, size: stat.size, in: warm)
-    }
+    let whole = 0..<max(0, stat.size)
+    let asked = (range ?? whole).clamped(to: whole)
+    state.total.store(Int64(asked.count), ordering: .relaxed)
+    add(file.number, stat, ranges: range.map { [$0] }) { path }
+    if let failure = failures.first, brought == 0, skipped == 0 { throw failure }
+    pagesPerFault = FileResidency.pagesPerFault(file.number, size: stat.size, in: asked)
   }
 
   internal mutating func list(_ list: HotRanges) {
@@ -93,10 +87,7 @@ internal struct WarmRun: ~Copyable {
     for entry in list.files where !isEnded {
       do throws(MappingError) {
         let file = try ObservedFile(entry.path)
-        let stat = try file.stat(entry.path)
-        guard EntryKind(mode: stat.mode) == .regular else {
-          throw MappingError(.changed, operation: .init("warm"), path: entry.path)
-        }
+        let stat = try file.regularStat(entry.path, .init("warm"))
         if stat.size != entry.size || stat.modified_ns != entry.modified { counts.changed += 1 }
         add(file.number, stat, ranges: entry.ranges) { entry.path }
       } catch {
@@ -320,6 +311,7 @@ internal struct WarmRun: ~Copyable {
       path: path, walk: walk?.counts, fileSystem: fileSystem, wanted: wanted, before: before, after: after,
       brought: brought, skipped: skipped, failed: failed, refused: refused, firstRefusal: firstRefusal, budget: budget,
       isOverBudget: isOverBudget, isInterrupted: isInterrupted || state.isCancelled.load(ordering: .relaxed),
-      nanoseconds: pgw_now_ns() - start, pagesPerFault: pagesPerFault, list: counts)
+      nanoseconds: pgw_now_ns() - start, pagesPerFault: pagesPerFault,
+      failure: walk == nil ? failures.first : nil, list: counts)
   }
 }

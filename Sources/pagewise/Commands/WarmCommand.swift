@@ -103,12 +103,7 @@ struct WarmCommand: ParsableCommand {
           path, range: bounds, progress: progress.show, isCancelled: { Interruption.isRequested })
       run.report(report, after: progress)
       if let walk = report.walk { run.fail(walk, path: path) }
-      if report.failed > 0, report.walk?.failures ?? 0 == 0 {
-        run.fail(
-          MappingError(
-            .inputOutput, operation: .init("warm"), length: report.failed,
-            detail: .note("bytes that the device does not give, or the file lost")), path: path)
-      }
+      if let failure = report.failure { run.fail(failure, path: path) }
     }
   }
 
