@@ -45,20 +45,28 @@ public enum ProcessView {
 
   /// Descriptors of this process whose target, as /proc/self/fd shows it, satisfies the condition.
   public static func descriptors(where matches: (String) -> Bool) -> [(number: CInt, isClosedOnExec: Bool)] {
-    guard let folder = opendir("/proc/self/fd") else { return [] }
-    defer { closedir(folder) }
     var found: [(CInt, Bool)] = []
-    while let entry = readdir(folder) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      guard let number = CInt(name) else { continue }
+    for number in numbers(in: "/proc/self/fd") {
       var target = [UInt8](repeating: 0, count: 4096)
       let length = target.withUnsafeMutableBytes { bytes in
-        readlink("/proc/self/fd/" + name, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
+        readlink("/proc/self/fd/\(number)", bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
       }
       guard length > 0, matches(String(decoding: target.prefix(length), as: UTF8.self)) else { continue }
       found.append((number, pgt_descriptor_flags_cloexec(number) == 1))
+    }
+    return found
+  }
+
+  /// The names of a folder of /proc that are numbers: processes, threads, descriptors.
+  public static func numbers(in folder: String) -> [CInt] {
+    guard let stream = opendir(folder) else { return [] }
+    defer { closedir(stream) }
+    var found: [CInt] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if let number = CInt(name) { found.append(number) }
     }
     return found
   }

@@ -4,8 +4,8 @@ internal import SystemPackage
 public import Testing
 
 /// A test that knows which pages are in memory is right only as long as the system takes none of them away: for want of memory, or
-/// because it reclaims what looks idle (DAMON). The kernel counts what it takes. A test that fails while the count rose is run again,
-/// five times at most; the last run counts as it is.
+/// because it reclaims what looks idle (DAMON). The kernel counts what it takes for want of memory, and nothing that DAMON takes. A test that fails while
+/// the count rose, or while DAMON is at work, is run again, five times at most; the last run counts as it is.
 public struct UndisturbedTrait: TestTrait, SuiteTrait, TestScoping {
   public var isRecursive: Bool { true }
 
@@ -20,7 +20,7 @@ public struct UndisturbedTrait: TestTrait, SuiteTrait, TestScoping {
       try await withKnownIssue("the system took pages away", isIntermittent: true) {
         try await function()
       } matching: { _ in
-        guard Self.taken != before else { return false }
+        guard Self.taken != before || Self.reclaimsIdlePages else { return false }
         hasFailed.withLock { $0 = true }
         return true
       }
@@ -30,7 +30,12 @@ public struct UndisturbedTrait: TestTrait, SuiteTrait, TestScoping {
     try await function()
   }
 
-  /// Pages that the kernel has taken since it started, for whatever reason; 0 where it does not count.
+  /// Whether a thread of the kernel watches for idle pages. What it does with them only root may ask.
+  private static let reclaimsIdlePages = ProcessView.numbers(in: "/proc").contains {
+    ProcessView.text(FilePath("/proc/\($0)/comm")).hasPrefix("kdamond")
+  }
+
+  /// Pages that the kernel has taken since it started, for want of memory; 0 where it does not count.
   private static var taken: Int {
     ProcessView.text("/proc/vmstat").split(separator: "\n").filter { $0.hasPrefix("pgsteal_") }.reduce(0) {
       $0 &+ (Int($1.split(separator: " ").last ?? "") ?? 0)
