@@ -69,6 +69,11 @@ static int sleeper(void *unused) {
   for (;;) pause();
 }
 
+bool pgt_has_ended(pid_t pid) {
+  siginfo_t info = {0};
+  return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_pid == pid;
+}
+
 int pgt_kill_unawaited(pid_t pid) {
   siginfo_t info;
   if (kill(pid, SIGKILL) != 0) return -errno;

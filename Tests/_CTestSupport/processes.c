@@ -68,6 +68,13 @@ int pgt_wait(pid_t pid, int milliseconds) {
   return -1;
 }
 
+pid_t pgt_fork_here(void) { return fork(); }
+
+int pgt_become(const char *path, const char *argument) {
+  execl(path, path, argument, (char *)NULL);
+  return -errno;
+}
+
 pid_t pgt_fork(int (*body)(void *), void *context) {
   pid_t pid = fork();
   if (pid == 0) _exit(body(context));
@@ -103,6 +110,40 @@ static uint32_t next_random(uint32_t *state) {
 #endif
 
 // The child uses system calls and its own stack only: it was forked from a program with threads.
+typedef struct cut_request {
+  int64_t size;
+  char path[1024];
+} cut_request;
+
+int pgt_fork_cutter(void) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return -errno;
+  pid_t pid = fork();
+  if (pid < 0) return -errno;
+  if (pid != 0) {
+    close(ends[1]);
+    return ends[0];
+  }
+  // As below: it must not keep the files of other tests open, nor its own other end.
+  if (dup2(ends[1], 3) != 3) _exit(1);
+  syscall(SYS_close_range, 4u, ~0u, 0u);
+  cut_request request;
+  while (recv(3, &request, sizeof request, 0) == sizeof request) {
+    int reason = truncate(request.path, request.size) == 0 ? 0 : errno;
+    if (send(3, &reason, sizeof reason, 0) != sizeof reason) break;
+  }
+  _exit(0);
+}
+
+int pgt_cut(int cutter, const char *path, int64_t size) {
+  cut_request request = {.size = size};
+  if (strlen(path) >= sizeof request.path) return ENAMETOOLONG;
+  strcpy(request.path, path);
+  int reason;
+  if (send(cutter, &request, sizeof request, MSG_NOSIGNAL) != sizeof request) return errno;
+  return recv(cutter, &reason, sizeof reason, 0) == sizeof reason ? reason : EPIPE;
+}
+
 pid_t pgt_fork_writer(const char *path, int64_t size, int mode, uint32_t seed) {
   int descriptor = open(path, O_RDWR | O_CLOEXEC);
   if (descriptor < 0) return -errno;

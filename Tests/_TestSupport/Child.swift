@@ -23,14 +23,7 @@ public struct Child {
     guard capture >= 0 else { throw Errno(rawValue: errno) }
     let file = FileDescriptor(rawValue: capture)
     defer { try? file.close() }
-    var variables: [String] = []
-    var at = environ
-    while let entry = at.pointee {
-      let text = String(cString: entry)
-      if !environment.keys.contains(where: { text.hasPrefix($0 + "=") }) { variables.append(text) }
-      at += 1
-    }
-    variables += environment.map { "\($0.key)=\($0.value)" }
+    let variables = Self.environment(adding: environment)
     let pid = withCStrings(arguments) { argv in withCStrings(variables) { envp in pgt_spawn(argv, envp, capture) } }
     guard pid > 0 else { throw Errno(rawValue: -pid) }
     let status = Int(pgt_wait(pid, CInt(seconds * 1000)))
@@ -45,6 +38,18 @@ public struct Child {
 
   /// Runs and throws away: true when the exit status was 0.
   public static func succeeds(_ arguments: String...) throws -> Bool { try run(arguments).status == 0 }
+
+  /// This program's environment with some variables set.
+  internal static func environment(adding changes: [String: String]) -> [String] {
+    var variables: [String] = []
+    var at = environ
+    while let entry = at.pointee {
+      let text = String(cString: entry)
+      if !changes.keys.contains(where: { text.hasPrefix($0 + "=") }) { variables.append(text) }
+      at += 1
+    }
+    return variables + changes.map { "\($0.key)=\($0.value)" }
+  }
 
   internal static func withCStrings<R>(
     _ strings: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> R
@@ -79,15 +84,21 @@ public struct WriterProcess: ~Copyable {
 
 /// A program that runs beside the test, until it is killed at the end of the scope at the latest.
 public struct RunningChild: ~Copyable {
-  private let pid: pid_t
+  /// Its process number.
+  public let pid: Int32
   private let capture: CInt
   private var hasEnded = false
 
   /// Starts a program, looked up in PATH unless it has a slash.
-  public init(_ arguments: [String]) throws {
+  ///
+  /// - Parameter environment: added to this program's own.
+  public init(_ arguments: [String], environment: [String: String] = [:]) throws {
     let capture = pgt_memfd("child-output", false, false)
     guard capture >= 0 else { throw Errno(rawValue: errno) }
-    let pid = Child.withCStrings(arguments) { argv in pgt_spawn(argv, nil, capture) }
+    let variables = Child.environment(adding: environment)
+    let pid = Child.withCStrings(arguments) { argv in
+      Child.withCStrings(variables) { pgt_spawn(argv, $0, capture) }
+    }
     guard pid > 0 else {
       close(capture)
       throw Errno(rawValue: -pid)
@@ -108,6 +119,23 @@ public struct RunningChild: ~Copyable {
     let got = pread(capture, &bytes, bytes.count, 0)
     return String(decoding: bytes.prefix(max(0, got)), as: UTF8.self)
   }
+
+  /// Waits until it has written a line that begins so, and gives the rest of that line; nil when it does not within the time.
+  public func line(_ prefix: String, seconds: Int = 30) -> String? {
+    for _ in 0..<seconds * 1000 {
+      // The last line may be cut.
+      let lines = output.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
+      if let line = lines.first(where: { $0.hasPrefix(prefix) }) { return String(line.dropFirst(prefix.count)) }
+      pgt_sleep_us(1000)
+    }
+    return nil
+  }
+
+  /// True once it has ended by itself or by a signal.
+  public var isOver: Bool { hasEnded || pgt_has_ended(pid) }
+
+  /// Ends it with SIGKILL and leaves it unawaited until the scope ends.
+  public func killUnawaited() { if !hasEnded { _ = pgt_kill_unawaited(pid) } }
 
   /// Ends it with SIGKILL and waits for its end.
   public mutating func kill() {

@@ -63,11 +63,19 @@ pid_t pgt_spawn(const char *const *arguments, const char *const *environment, in
 /// Waits at most `milliseconds`; kills the child after that. The exit status, or 256 + signal, or -1 when it was killed late.
 int pgt_wait(pid_t pid, int milliseconds);
 /// fork, run `body` in the child and _exit with its result. Parent gets the pid.
+/// fork(2), for a program of one thread.
+pid_t pgt_fork_here(void);
+/// Replaces this program by another. Returns only when it cannot: -errno.
+int pgt_become(const char *path, const char *argument);
 pid_t pgt_fork(int (*body)(void *), void *context);
 /// A child that reads `count` bytes: the first `kept` must be the pattern from offset 0, the others `fill`; and the word
 /// `state`, unless NULL, must be 0 before the first of those and not 0 afterwards. Exits with 0, or 50 to 53.
 pid_t pgt_fork_touch(const void *base, size_t kept, size_t count, uint8_t fill, const uint32_t *state);
 /// A child that does to `path` what `script` says until it is killed: see support.c.
+/// A child that cuts files when it is asked to, through the socket that is returned, until that is closed. -errno when there is none.
+int pgt_fork_cutter(void);
+/// Has it make the file `size` bytes long: 0 or an errno.
+int pgt_cut(int cutter, const char *path, int64_t size);
 pid_t pgt_fork_writer(const char *path, int64_t size, int mode, uint32_t seed);
 enum {
   PGT_WRITER_PAGES = 1,    ///< cuts at page edges, grows again with holes
@@ -105,6 +113,8 @@ enum {
   PGT_THREADS_TWO = 1,
   PGT_THREADS_MAIN_ENDED = 2,  ///< two, and the main thread has ended: a zombie with a thread that lives
 };
+/// True once a child has ended, which then still waits to be awaited.
+bool pgt_has_ended(pid_t pid);
 /// Kills a child and leaves it a zombie of which no thread lives, for pgt_kill to await: 0 or -errno.
 int pgt_kill_unawaited(pid_t pid);
 /// A child that sleeps and has `count` mappings more than its limits allow it to join.
@@ -170,6 +180,14 @@ void *pgt_lock_make(void);
 void pgt_lock_free(void *lock);
 void pgt_lock(void *lock);
 void pgt_unlock(void *lock);
+/// A flow of control with a stack of its own that runs on the caller's thread: from pgt_coroutine_resume to the next pgt_coroutine_yield. What is
+/// left on its stack at pgt_coroutine_free is forgotten.
+typedef struct pgt_coroutine pgt_coroutine;
+pgt_coroutine *pgt_coroutine_new(void (*body)(void *), void *context);
+/// False once the body has returned.
+bool pgt_coroutine_resume(pgt_coroutine *coroutine);
+void pgt_coroutine_yield(pgt_coroutine *coroutine);
+void pgt_coroutine_free(pgt_coroutine *coroutine);
 uint64_t pgt_now_ns(void);
 void pgt_sleep_us(unsigned microseconds);
 
