@@ -43,6 +43,7 @@ let package = Package(
     .library(name: "MemoryMapping", targets: ["MemoryMapping"]),
     .library(name: "PageCache", targets: ["PageCache"]),
     .library(name: "AccessAdvisor", targets: ["AccessAdvisor"]),
+    .library(name: "SharedMemory", targets: ["SharedMemory"]),
     .executable(name: "pagewise", targets: ["pagewise"]),
   ],
   dependencies: [
@@ -63,6 +64,10 @@ let package = Package(
     .target(
       name: "AccessAdvisor", dependencies: ["PageCache", "MemoryMapping", "CPlatform", system],
       swiftSettings: swiftSettings),
+    // Floor 2: memory that processes have in common. Debug builds have points at which the tests kill a process.
+    .target(
+      name: "SharedMemory", dependencies: ["MemoryMapping", "CPlatform", system],
+      swiftSettings: swiftSettings + [.define("PAGEWISE_KILL_POINTS", .when(configuration: .debug))]),
     // The tool: arguments in, tables and JSON out.
     .executableTarget(
       name: "pagewise",
@@ -96,6 +101,14 @@ let package = Package(
       name: "PageCacheTests",
       dependencies: ["PageCache", "MemoryMapping", "CPlatform", "_TestSupport", "_CTestSupport", system],
       swiftSettings: testSettings),
+    // A process that takes part in a region until it is killed.
+    .executableTarget(
+      name: "_RegionPeer", dependencies: ["SharedMemory", "_CTestSupport", system], path: "Tests/_RegionPeer",
+      swiftSettings: testSettings + [.define("PAGEWISE_KILL_POINTS", .when(configuration: .debug))]),
+    .testTarget(
+      name: "SharedMemoryTests",
+      dependencies: ["SharedMemory", "MemoryMapping", "CPlatform", "_TestSupport", "_CTestSupport", "_RegionPeer", system],
+      swiftSettings: testSettings + [.define("PAGEWISE_KILL_POINTS", .when(configuration: .debug))]),
     // The tool is started as a child: the dependency builds it beside the tests.
     .testTarget(
       name: "PagewiseToolTests",

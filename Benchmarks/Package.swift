@@ -20,6 +20,7 @@ let package = Package(
         "CBaselines",
         .product(name: "MemoryMapping", package: "pagewise"),
         .product(name: "PageCache", package: "pagewise"),
+        .product(name: "SharedMemory", package: "pagewise"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

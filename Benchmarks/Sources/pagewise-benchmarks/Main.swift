@@ -35,12 +35,12 @@ import CBaselines
     help: "For root: count what reaches the device on an ext4 image that nobody else writes to, behind a loop device.")
   var loop = true
 
-  private static let names = "scan, open, guard, lines, grid, commit, append, flush, stream"
+  private static let names = "scan, open, guard, lines, grid, ring, commit, append, flush, stream"
 
   func run() throws {
     let groups: [(String, (Harness, borrowing Workplace) throws -> Void)] = [
       ("scan", benchmarkScan), ("open", benchmarkOpen), ("guard", benchmarkGuard), ("lines", benchmarkLines),
-      ("grid", { try benchmarkGrid($0, $1, sizes: size) }),
+      ("grid", { try benchmarkGrid($0, $1, sizes: size) }), ("ring", benchmarkRings),
     ]
     // Those need a device below their files, not just any place.
     let storage: [(String, (Harness, borrowing StoragePlace) throws -> Void)] = [

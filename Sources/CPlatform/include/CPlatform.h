@@ -12,6 +12,7 @@
 #include "pgw_observe.h"
 #include "pgw_processes.h"
 #include "pgw_scan.h"
+#include "pgw_shared.h"
 #include "pgw_storage.h"
 #include "pgw_stream.h"
 #include "pgw_system.h"

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import CPlatform
-internal import SystemPackage
+package import SystemPackage
 
 /// One mmap and what belongs to it: the guard's slot and the descriptor. Everything that maps a file is built on it.
 ///
 /// Order at the end of life: leave the guard's table (which waits for handlers at work), unmap, close.
 @usableFromInline
 @safe
-internal struct MappedRange: ~Copyable, @unchecked Sendable {
+package struct MappedRange: ~Copyable, @unchecked Sendable {
   /// Page aligned. For an empty range a valid address that is never read.
-  @usableFromInline internal let base: UnsafeMutableRawPointer
+  @usableFromInline package let base: UnsafeMutableRawPointer
   /// What was given to mmap, in bytes; 0 when nothing is mapped.
-  @usableFromInline internal let length: Int
-  @usableFromInline internal let slot: UnsafeMutablePointer<pgw_slot>?
-  @usableFromInline internal let flag: FaultFlag
+  @usableFromInline package let length: Int
+  @usableFromInline package let slot: UnsafeMutablePointer<pgw_slot>?
+  @usableFromInline package let flag: FaultFlag
   /// Owned; -1 when there is none.
-  @usableFromInline internal let descriptor: CInt
+  @usableFromInline package let descriptor: CInt
   /// PROT_* of the pages.
-  @usableFromInline internal let protection: CInt
+  @usableFromInline package let protection: CInt
   /// A lease belongs to the open file, which a caller's descriptor or a forked child may hold for longer than we do.
-  @usableFromInline internal var holdsLease = false
+  @usableFromInline package var holdsLease = false
 
   /// Takes over a mapping that has been made. On failure the mapping and the descriptor are gone.
-  internal init(
+  package init(
     adopting base: UnsafeMutableRawPointer, length: Int, pageSize: Int = SystemPage.size, descriptor: CInt,
     fileOffset: Int64, protection: CInt, fillByte: UInt8, path: @autoclosure () -> FilePath?
   ) throws(MappingError) {

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base_device.h"
+#include "base_ipc.h"
 #include "base_storage.h"
 
 uint64_t base_now_ns(void);

@@ -11,8 +11,11 @@ public struct LayoutDescription<Root: FixedLayout> {
 
   internal private(set) var pieces: [Piece] = []
   private var firstProblem: LayoutError.Problem? = nil
+  /// Of each piece its place and the hash of its type; nil when nobody asked for them.
+  internal private(set) var hashes: [LayoutHash.Piece]? = nil
 
   internal init() {}
+  internal init(hashing: Void) { hashes = [] }
 
   /// Names a stored property.
   ///
@@ -20,6 +23,7 @@ public struct LayoutDescription<Root: FixedLayout> {
   ///   is reported.
   public mutating func field<Field: FixedLayout>(_ path: KeyPath<Root, Field>) {
     add(path, size: MemoryLayout<Field>.size)
+    if hashes != nil, Field.self != Root.self { addHash(of: Field.self, at: MemoryLayout<Root>.offset(of: path) ?? 0) }
     verify(Field.self)
   }
 
@@ -30,7 +34,9 @@ public struct LayoutDescription<Root: FixedLayout> {
     _ path: KeyPath<Root, (repeat each Element)>
   ) {
     var elementBytes = 0
+    let start = MemoryLayout<Root>.offset(of: path) ?? 0
     for element in repeat (each Element).self {
+      if hashes != nil { addHash(of: element, at: start + elementBytes) }
       elementBytes += Self.size(of: element)
       verify(element)
     }
@@ -42,7 +48,12 @@ public struct LayoutDescription<Root: FixedLayout> {
   /// Names `count` elements from the start of the type on: what an inline array is.
   internal mutating func elements<Element: FixedLayout>(_ type: Element.Type, count: Int) {
     pieces.append(Piece(range: 0..<count * MemoryLayout<Element>.stride, typeName: "\(type)"))
+    if hashes != nil { hashes?.append(LayoutHash.Piece(offset: 0, hash: LayoutHash.hash(of: type), count: count)) }
     verify(type)
+  }
+
+  private mutating func addHash<Field: FixedLayout>(of type: Field.Type, at offset: Int) {
+    hashes?.append(LayoutHash.Piece(offset: offset, hash: LayoutHash.hash(of: type), count: 1))
   }
 
   private static func size<T>(of type: T.Type) -> Int { MemoryLayout<T>.size }

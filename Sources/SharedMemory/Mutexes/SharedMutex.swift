@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CPlatform
+internal import SystemPackage
+
+/// A lock that processes share, and the bytes that it protects. The death of its owner, at any instruction, gives it to the next one, who is told.
+///
+/// ```swift
+/// let account = try region.mutex("account")
+/// try account.withLock { bytes in
+///   bytes.storeBytes(of: balance, as: Int64.self)
+/// } recovering: { bytes in
+///   // The one before died in the middle. Make the bytes right, or say that it cannot be done.
+///   bytes.storeBytes(of: 0, as: Int64.self)
+///   return .repaired
+/// }
+/// ```
+///
+/// Nobody can pass over a death: who locks must say how it is answered. `broken` is final: from then on every lock throws `broken`, in every process.
+/// Whoever dies while repairing leaves it to the next one.
+///
+/// A lock belongs to the thread that took it; so the closure cannot suspend. For peers that trust each other: a peer that writes over the lock's own
+/// bytes can do the others harm.
+///
+/// C counterparts: `pthread_mutexattr_setrobust`, `pthread_mutex_clocklock`, `pthread_mutex_consistent`. Not on Darwin, which has no robust mutexes.
+@safe
+public struct SharedMutex: Sendable {
+  private let storage: RegionStorage
+  private let part: String
+  private let offset: Int
+  /// Bytes that it protects.
+  public let byteCount: Int
+
+  internal init(_ storage: RegionStorage, part: String, offset: Int, byteCount: Int) {
+    self.storage = storage
+    self.part = part
+    self.offset = offset
+    self.byteCount = byteCount
+  }
+
+  /// How a death was answered.
+  public enum Recovery: Sendable, Hashable {
+    /// The protected bytes are right again.
+    case repaired
+    /// They cannot be made right. Final.
+    case broken
+  }
+
+  /// What the part begins with, before the protected bytes.
+  internal static let size = 128
+
+  /// The bytes of a mutex that nobody has.
+  internal static func image(_ region: String?) throws(SharedMemoryError) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: PGW_MUTEX_SIZE)
+    let result = unsafe bytes.withUnsafeMutableBytes { unsafe pgw_mutex_image($0.baseAddress) }
+    guard result == 0 else {
+      let errno = Errno(rawValue: result)
+      throw SharedMemoryError(SharedMemoryError.code(of: errno), "create a mutex in", region: region, errno: errno)
+    }
+    return bytes
+  }
+
+  private var address: UnsafeMutableRawPointer { unsafe storage.base + offset }
+
+  /// Runs `body` with the lock, over the bytes that it protects.
+  ///
+  /// - Parameters:
+  ///   - deadline: until when to wait for it.
+  ///   - body: must not suspend. The span cannot leave it.
+  ///   - recovering: runs before, with the lock, when the owner before has died with it.
+  /// - Throws: ``SharedMemoryError``: `timedOut`, `broken`, `deadlock`, `faulted`, `forked`.
+  /// - Complexity: 60 ns when nobody has it.
+  @available(*, noasync, message: "it blocks the thread")
+  public func withLock<R>(
+    until deadline: Deadline = .never, _ body: (inout MutableRawSpan) -> R,
+    recovering: (inout MutableRawSpan) -> Recovery
+  ) throws(SharedMemoryError) -> R {
+    guard let result = try locked(deadline, body, recovering) else { throw error(.timedOut) }
+    return result
+  }
+
+  /// Runs `body` with the lock if nobody has it now; nil otherwise.
+  ///
+  /// - Throws: as ``withLock(until:_:recovering:)``.
+  public func tryLock<R>(
+    _ body: (inout MutableRawSpan) -> R, recovering: (inout MutableRawSpan) -> Recovery
+  ) throws(SharedMemoryError) -> R? {
+    try locked(.now, body, recovering)
+  }
+
+  private func locked<R>(
+    _ deadline: Deadline, _ body: (inout MutableRawSpan) -> R, _ recovering: (inout MutableRawSpan) -> Recovery
+  ) throws(SharedMemoryError) -> R? {
+    if storage.isForeign { throw error(.forked) }
+    let result = Errno(rawValue: unsafe pgw_mutex_lock(address, deadline.nanoseconds))
+    var span = unsafe MutableRawSpan(_unsafeStart: address + Self.size, byteCount: byteCount)
+    switch result.rawValue {
+    case 0: break
+    case Self.ownerDead:
+      guard recovering(&span) == .repaired else {
+        // Unlocked without being made consistent, it is of no use to anybody any more.
+        _ = unsafe pgw_mutex_unlock(address)
+        throw error(.broken)
+      }
+      _ = unsafe pgw_mutex_consistent(address)
+    default:
+      if result == .resourceBusy || result == .timedOut { return nil }
+      throw failure(result)
+    }
+    let value = body(&span)
+    _ = unsafe pgw_mutex_unlock(address)
+    try storage.checkFault("lock")
+    return value
+  }
+
+  /// EOWNERDEAD and ENOTRECOVERABLE, which the system package has no names for.
+  private static let ownerDead: CInt = 130
+  private static let notRecoverable: CInt = 131
+
+  private func failure(_ errno: Errno) -> SharedMemoryError {
+    switch errno {
+    case .deadlock: error(.deadlock)
+    case .invalidArgument: error(.damaged)
+    case let other where other.rawValue == Self.notRecoverable: error(.broken)
+    case let other:
+      SharedMemoryError(SharedMemoryError.code(of: other), "lock", region: storage.name, part: part, errno: other)
+    }
+  }
+
+  private func error(_ code: SharedMemoryError.Code) -> SharedMemoryError {
+    SharedMemoryError(code, "lock", region: storage.name, part: part)
+  }
+}
+
+extension RegionLayout.Part {
+  /// A lock and the bytes that it protects: see ``SharedMutex``.
+  public static func mutex(_ name: String, protecting byteCount: Int) -> RegionLayout.Part {
+    let (size, overflow) = byteCount.addingReportingOverflow(SharedMutex.size)
+    return RegionLayout.Part(name, kind: .mutex, byteCount: overflow || byteCount < 0 ? -1 : size)
+  }
+}
+
+extension SharedRegion {
+  /// A part of kind `mutex`.
+  ///
+  /// - Throws: ``SharedMemoryError``: `noSuchPart`, `layoutDiffers`, `forked`.
+  public borrowing func mutex(_ name: String) throws(SharedMemoryError) -> SharedMutex {
+    let placed = try storage.part(name, .mutex, "use")
+    guard placed.part.byteCount >= SharedMutex.size else {
+      throw SharedMemoryError(.damaged, "use", region: storage.name, part: name, note: "it is too small for a mutex")
+    }
+    return SharedMutex(storage, part: name, offset: placed.offset, byteCount: placed.part.byteCount - SharedMutex.size)
+  }
+}

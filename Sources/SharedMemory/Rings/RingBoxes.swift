@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A ring channel: one lane for each producer, one consumer for all of them.
+//
+//   offset  size
+//        0     8  token of the consumer; 0 for none
+//      128     8  the consumer's bell: rings when a message was committed in any lane (see Bell)
+//      256     -  the lanes, `laneStride` bytes each (see RingLane)
+//
+// No word is shared by two producers, so none can hold another up, whichever way it ends. The order of messages is kept within a lane.
+
+/// Where things lie in a channel.
+@_spi(Testing) public struct RingShape: Sendable, Hashable {
+  public let laneCount: Int
+  /// Bytes of data in each lane, a power of two.
+  public let capacity: Int
+
+  public static let consumer = 0
+  public static let bell = 128
+  public static let firstLane = 256
+  public static let laneLimit = 64
+  public static let capacities = 64...(1 << 36)
+
+  public init?(laneCount: Int, capacity: Int) {
+    guard 1...Self.laneLimit ~= laneCount, Self.capacities ~= capacity, capacity & (capacity - 1) == 0 else {
+      return nil
+    }
+    self.laneCount = laneCount
+    self.capacity = capacity
+  }
+
+  public var laneStride: Int { RingLane.data + capacity }
+  public var byteCount: Int { Self.firstLane + laneCount * laneStride }
+  public func lane(_ index: Int) -> Int { Self.firstLane + index * laneStride }
+  public var payloadLimit: Int { RingLane.payloadLimit(capacity: capacity) }
+}
+
+/// What a producer does.
+@_spi(Testing) public struct RingOutbox<Words: SharedWords> {
+  private let words: Words
+  private let lane: Int
+  private var producer: RingLaneProducer<Words>
+
+  /// For a lane whose token is this producer's already. Nil when its numbers are none that a lane has.
+  public init?(words: Words, shape: RingShape, lane index: Int) {
+    self.words = words
+    lane = shape.lane(index)
+    guard let producer = RingLaneProducer(words: words, lane: lane, capacity: shape.capacity) else { return nil }
+    self.producer = producer
+    // Whoever had the lane before may have been killed between its commit and its ring.
+    Bell(words: words, offset: RingShape.bell).ring()
+  }
+
+  /// Finds room, waiting for it until the deadline.
+  @inline(__always)
+  public mutating func reserve(_ byteCount: Int, until deadline: Deadline) -> RingLaneProducer<Words>.Reservation {
+    let found = producer.reserve(byteCount)
+    if case .full = found, deadline != .now { return awaitRoom(byteCount, until: deadline) }
+    return found
+  }
+
+  @inline(never)
+  private mutating func awaitRoom(_ byteCount: Int, until deadline: Deadline) -> RingLaneProducer<Words>.Reservation {
+    var round = 0
+    while true {
+      let found = producer.reserve(byteCount)
+      guard case .full = found else { return found }
+      round += 1
+      if words.spin(round) { continue }
+      if words.hasPassed(deadline) { return .full }
+      Bell(words: words, offset: lane + RingLane.room).await(until: words.slice(deadline)) {
+        if case .full = producer.reserve(byteCount) { false } else { true }
+      }
+    }
+  }
+
+  @inline(__always)
+  public mutating func commit(_ place: RingLaneProducer<Words>.Place, byteCount: Int, type: UInt16) {
+    producer.commit(place, byteCount: byteCount, type: type)
+    Bell(words: words, offset: RingShape.bell).ring()
+  }
+
+  public func countDropped() { producer.countDropped() }
+}
+
+/// What the consumer does.
+@_spi(Testing) public struct RingInbox<Words: SharedWords> {
+  private let words: Words
+  private let shape: RingShape
+  private var lanes: [RingLaneConsumer<Words>]
+  /// The lane that is looked at next.
+  private var turn = 0
+
+  /// For a channel whose consumer token is this one's already. Nil when the numbers of a lane are none that a lane has.
+  public init?(words: Words, shape: RingShape) {
+    self.words = words
+    self.shape = shape
+    lanes = []
+    for index in 0..<shape.laneCount {
+      guard let lane = RingLaneConsumer(words: words, lane: shape.lane(index), capacity: shape.capacity) else {
+        return nil
+      }
+      lanes.append(lane)
+      // Whoever consumed before may have been killed between giving back and its ring.
+      Bell(words: words, offset: shape.lane(index) + RingLane.room).ring()
+    }
+  }
+
+  public enum Found {
+    case message(offset: Int, byteCount: Int, type: UInt16, lane: Int)
+    case nothing
+    case damaged(lane: Int)
+  }
+
+  /// The next message that is there now, of the lane whose turn it is.
+  @inline(__always)
+  public mutating func poll() -> Found {
+    for _ in 0..<lanes.count {
+      let index = turn
+      switch lanes[index].next() {
+      case .message(let offset, let byteCount, let type):
+        return .message(offset: offset, byteCount: byteCount, type: type, lane: index)
+      case .damaged: return .damaged(lane: index)
+      case .empty: turn = index &+ 1 == lanes.count ? 0 : index &+ 1
+      }
+    }
+    return .nothing
+  }
+
+  /// The next message, waiting for it until the deadline.
+  @inline(__always)
+  public mutating func next(until deadline: Deadline) -> Found {
+    let found = poll()
+    if case .nothing = found, deadline != .now { return awaitMessage(until: deadline) }
+    return found
+  }
+
+  @inline(never)
+  private mutating func awaitMessage(until deadline: Deadline) -> Found {
+    var round = 0
+    while true {
+      let found = poll()
+      guard case .nothing = found else { return found }
+      round += 1
+      if words.spin(round) { continue }
+      if words.hasPassed(deadline) { return .nothing }
+      var late = Found.nothing
+      Bell(words: words, offset: RingShape.bell).await(until: words.slice(deadline)) {
+        late = poll()
+        if case .nothing = late { return false } else { return true }
+      }
+      guard case .nothing = late else { return late }
+    }
+  }
+
+  /// Gives every message that was found back to its producer, and lets the next lane have its turn.
+  @inline(__always)
+  public mutating func consume() {
+    for index in 0..<lanes.count where lanes[index].hasOpen {
+      lanes[index].consume()
+      Bell(words: words, offset: shape.lane(index) + RingLane.room).ring()
+    }
+    turn = turn &+ 1 >= lanes.count ? 0 : turn &+ 1
+  }
+
+  /// Forgets what was found and not consumed: it will be found again.
+  public mutating func rewind() {
+    for index in 0..<lanes.count { lanes[index].rewind() }
+  }
+}
