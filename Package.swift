@@ -107,7 +107,9 @@ let package = Package(
       swiftSettings: testSettings + [.define("PAGEWISE_KILL_POINTS", .when(configuration: .debug))]),
     .testTarget(
       name: "SharedMemoryTests",
-      dependencies: ["SharedMemory", "MemoryMapping", "CPlatform", "_TestSupport", "_CTestSupport", "_RegionPeer", system],
+      dependencies: [
+        "SharedMemory", "MemoryMapping", "CPlatform", "_TestSupport", "_CTestSupport", "_RegionPeer", system,
+      ],
       swiftSettings: testSettings + [.define("PAGEWISE_KILL_POINTS", .when(configuration: .debug))]),
     // The tool is started as a child: the dependency builds it beside the tests.
     .testTarget(

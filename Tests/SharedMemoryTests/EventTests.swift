@@ -64,10 +64,10 @@ import _TestSupport
   }
 
   static let signalSteps = [
-    "event.signal.add", "event.signal.fence", "event.signal.flag", "event.signal.clear", "event.signal.wake",
+    "event.signal.add", "event.signal.fence", "sleepers.wanted", "sleepers.woken", "sleepers.wake", "sleepers.store",
   ]
   static let waitSteps = [
-    "event.wait.spin", "event.wait.flag", "event.wait.fence", "event.wait.check", "event.wait.sleep",
+    "event.wait.spin", "sleepers.announce", "sleepers.raise", "sleepers.fence", "event.wait.check", "sleepers.sleep",
     "event.wait.woken",
   ]
 

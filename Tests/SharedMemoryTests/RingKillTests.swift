@@ -59,10 +59,16 @@ import _TestSupport
     var total: UInt64 { runs.values.reduce(0, +) }
   }
 
+  /// Reached only where somebody is to be woken, and where there is nothing to do.
+  static let wakeSteps = ["bell.ring.add", "sleepers.wake", "sleepers.store"]
+  static let sleepSteps = [
+    "bell.await.count", "sleepers.announce", "sleepers.raise", "sleepers.fence", "sleepers.sleep",
+  ]
   static let producerSteps = [
     "owner.load", "owner.take", "ring.produce.tail", "ring.produce.head", "ring.reserve.head", "ring.commit.filling",
-    "ring.commit.header", "ring.commit.tail", "bell.ring.fence", "bell.ring.flag", "bell.ring.clear", "bell.ring.add",
-    "bell.ring.wake", "bell.await.count", "bell.await.flag", "bell.await.fence", "bell.await.sleep", "ring.leave",
+    "ring.commit.header", "ring.commit.tail", "bell.ring.fence", "sleepers.wanted", "sleepers.woken", "bell.ring.add",
+    "sleepers.wake", "sleepers.store", "bell.await.count", "sleepers.announce", "sleepers.raise", "sleepers.fence",
+    "sleepers.sleep", "ring.leave",
   ]
 
   @Test(.enabled("debug builds only") { EventTests.killPointsAreThere() }, arguments: producerSteps)
@@ -70,23 +76,24 @@ import _TestSupport
     for pass in RegionScene.isLong ? [1, 2, 3, 5, 8, 13] : [1, 3] {
       // Once at the beginning is all that there is of these.
       if pass > 1, step.hasPrefix("owner") || step.hasPrefix("ring.produce") || step == "ring.leave" { continue }
-      if pass > 1, ["bell.ring.clear", "bell.ring.add", "bell.ring.wake"].contains(step) { continue }
+      if pass > 1, Self.wakeSteps.contains(step) { continue }
       let scene = try Scene()
       let sent = try scene.region.counters("sent")
       var consumer = try scene.region.consumer(of: "ring")
       var received = Received()
       var victim = try scene.peer("produce", ["1", "40"], killedAt: "\(step):\(pass)")
       // Slowly, so that the producer meets a full ring and sleeps; or asleep before it comes, so that it has somebody to wake.
-      let wakes = ["bell.ring.clear", "bell.ring.add", "bell.ring.wake"].contains(step)
+      let wakes = Self.wakeSteps.contains(step)
+      let sleeps = Self.sleepSteps.contains(step)
       if !wakes { _ = RegionScene.eventually { victim.isOver || sent[0] > 2 } }
+      if sleeps { usleep(20_000) }
       var isAsleep = 0
       while isAsleep < 5 || !victim.isOver {
         let count = (try? consumer.receive(upTo: 3, until: .after(.milliseconds(20))) { received.take($0, $1) }) ?? 0
         isAsleep = count == 0 ? isAsleep + 1 : 0
-        if count > 0 { usleep(200) }
+        if count > 0 { usleep(sleeps ? 5_000 : 200) }
       }
-      let status = victim.wait(seconds: 20)
-      #expect(status == 256 + Int(SIGKILL), "\(step):\(pass) was not reached: \(victim.output)")
+      Self.expectKilled(victim.wait(seconds: 20), step, pass)
       let counted = sent[0]
       #expect(
         received.complaints == [] && received.total >= counted && received.total <= counted + 1, "\(step):\(pass)")
@@ -99,33 +106,36 @@ import _TestSupport
     }
   }
 
+  /// Whether the other end slept just then is in nobody's hands on a busy machine; every other step is reached for certain.
+  static func expectKilled(_ status: Int, _ step: String, _ pass: Int) {
+    if status == 0, sleepSteps.contains(step) || wakeSteps.contains(step) {
+      Skips.note("death at \(step):\(pass)", install: "a machine with less to do")
+    } else {
+      #expect(status == 256 + Int(SIGKILL), "\(step):\(pass) was not reached")
+    }
+  }
+
   static let consumerSteps = [
     "owner.load", "owner.take", "ring.consume.head", "ring.consume.tail", "ring.next.tail", "ring.next.header",
-    "ring.consume.store", "bell.ring.fence", "bell.ring.flag", "bell.ring.clear", "bell.ring.add", "bell.ring.wake",
-    "bell.await.count", "bell.await.flag", "bell.await.fence", "bell.await.sleep", "ring.leave",
+    "ring.consume.store", "bell.ring.fence", "sleepers.wanted", "sleepers.woken", "bell.ring.add", "sleepers.wake",
+    "sleepers.store", "bell.await.count", "sleepers.announce", "sleepers.raise", "sleepers.fence", "sleepers.sleep",
+    "ring.leave",
   ]
 
   @Test(.enabled("debug builds only") { EventTests.killPointsAreThere() }, arguments: consumerSteps)
   func `a consumer killed at a step leaves to its successor what it has not given back`(_ step: String) throws {
     for pass in RegionScene.isLong ? [1, 2, 3, 5, 8, 13] : [1, 3] {
-      if pass > 1,
-        step.hasPrefix("owner") || step == "ring.consume.head" || step == "ring.consume.tail" || step == "ring.leave"
-      {
-        continue
-      }
+      // Once at the beginning, or while the producer sleeps, is all that is sure.
+      let isOnce = step.hasPrefix("owner") || ["ring.consume.head", "ring.consume.tail", "ring.leave"].contains(step)
+      if pass > 1, isOnce || Self.wakeSteps.contains(step) { continue }
       let scene = try Scene()
       let marks = try scene.region.counters("sent")
-      // The producer sleeps on a full ring before the victim comes, and then is slower than it.
-      var producer = try scene.peer("produce", ["0", "60"])
-      usleep(30_000)
+      // The producer sleeps on a full ring before the victim comes; or it is so slow that the victim sleeps.
+      let sleeps = Self.sleepSteps.contains(step)
+      var producer = try scene.peer("produce", ["0", "60", sleeps ? "2000" : "0"])
+      if !sleeps { usleep(30_000) }
       var victim = try scene.peer("consume", ["60"], killedAt: "\(step):\(pass)")
-      let status = victim.wait(seconds: 20)
-      if status == 0, step.hasPrefix("bell.await") || step.hasPrefix("bell.ring.") {
-        // Whether the other one slept just then is not in our hands.
-        Skips.note("death at \(step):\(pass)", install: "another run")
-      } else {
-        #expect(status == 256 + Int(SIGKILL), "\(step):\(pass) was not reached: \(victim.output)")
-      }
+      Self.expectKilled(victim.wait(seconds: 20), step, pass)
       var successor = try scene.peer("consume", ["60"])
       #expect(successor.wait(seconds: 30) == 0, "\(successor.output)")
       #expect(producer.wait(seconds: 20) == 0, "\(producer.output)")
@@ -155,12 +165,13 @@ import _TestSupport
           }
         }
         let before = pgt_now_ns()
-        victim.kill()
+        #expect(kill(victim.pid, SIGKILL) == 0)
         // Usable again: the lane is free for the next one, which this process is for a moment.
         var successor: RingProducer? = nil
         while successor == nil { successor = try? scene.region.producer(of: "ring") }
         recovery.append(pgt_now_ns() - before)
         _ = successor.take()
+        victim.kill()
         while try consumer.tryReceive({ received.take($0, $1) }) != nil {}
         let total = received.total
         #expect(total >= sent[0] && total <= sent[0] + run, "run \(run): \(sent[0]) counted, \(total) received")

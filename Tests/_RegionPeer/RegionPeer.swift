@@ -23,7 +23,8 @@ import _CTestSupport
 ///     _RegionPeer steal NUMBER                  tries to write to an inherited region that it may only read
 ///     _RegionPeer signal FOLDER NAME COUNT      signals the event "ping" and waits for "pong", so many times
 ///     _RegionPeer wait FOLDER NAME              waits for "ping"
-///     _RegionPeer produce FOLDER NAME RUN COUNT sends so many messages of run RUN, counting each in "sent" when it was sent
+///     _RegionPeer produce FOLDER NAME RUN COUNT [PAUSE]
+///                                               sends so many messages of run RUN, counting each in "sent" when it was sent, and pauses so many us
 ///     _RegionPeer lock FOLDER NAME              takes the mutex "account" and keeps it
 ///     _RegionPeer count FOLDER NAME             counts in "account", two words that must agree
 ///     _RegionPeer consume FOLDER NAME COUNT     receives until "sent"[1] says that COUNT were handled, see RingModel
@@ -200,6 +201,7 @@ enum RegionPeer {
   /// A message: its run, its number in the run, and bytes that follow from both.
   static func produce(_ region: borrowing SharedRegion, run: UInt64, count: UInt64) throws {
     let sent = try region.counters("sent")
+    let pause = arguments.count > 6 ? UInt32(arguments[6]) ?? 0 : 0
     var producer = try region.producer(of: "ring")
     say("attached \(region.token)")
     for number in 0..<count {
@@ -214,6 +216,7 @@ enum RegionPeer {
         return 16 + length
       }
       sent.add(1, at: 0)
+      if pause > 0 { usleep(pause) }
     }
   }
 

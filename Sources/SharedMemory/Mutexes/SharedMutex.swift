@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CPlatform
+internal import Synchronization
 internal import SystemPackage
 
 /// A lock that processes share, and the bytes that it protects. The death of its owner, at any instruction, gives it to the next one, who is told.
@@ -46,7 +47,7 @@ public struct SharedMutex: Sendable {
     case broken
   }
 
-  /// What the part begins with, before the protected bytes.
+  /// What the part begins with, before the protected bytes: the mutex, the mark of a broken one, and a rest.
   internal static let size = 128
 
   /// The bytes of a mutex that nobody has.
@@ -93,19 +94,19 @@ public struct SharedMutex: Sendable {
   ) throws(SharedMemoryError) -> R? {
     if storage.isForeign { throw error(.forked) }
     let result = Errno(rawValue: unsafe pgw_mutex_lock(address, deadline.nanoseconds))
+    if result == .resourceBusy || result == .timedOut { return nil }
+    guard result.rawValue == 0 || result.rawValue == Self.ownerDead else { throw failure(result) }
     var span = unsafe MutableRawSpan(_unsafeStart: address + Self.size, byteCount: byteCount)
-    switch result.rawValue {
-    case 0: break
-    case Self.ownerDead:
-      guard recovering(&span) == .repaired else {
-        // Unlocked without being made consistent, it is of no use to anybody any more.
-        _ = unsafe pgw_mutex_unlock(address)
-        throw error(.broken)
-      }
-      _ = unsafe pgw_mutex_consistent(address)
-    default:
-      if result == .resourceBusy || result == .timedOut { return nil }
-      throw failure(result)
+    if result.rawValue == Self.ownerDead, unsafe brokenMark.pointee.load(ordering: .relaxed) == 0,
+      recovering(&span) == .broken
+    {
+      // Before the lock is right again: whoever comes after our own death finds it.
+      unsafe brokenMark.pointee.store(1, ordering: .relaxed)
+    }
+    if result.rawValue == Self.ownerDead { _ = unsafe pgw_mutex_consistent(address) }
+    guard unsafe brokenMark.pointee.load(ordering: .relaxed) == 0 else {
+      _ = unsafe pgw_mutex_unlock(address)
+      throw error(.broken)
     }
     let value = body(&span)
     _ = unsafe pgw_mutex_unlock(address)
@@ -113,15 +114,19 @@ public struct SharedMutex: Sendable {
     return value
   }
 
-  /// EOWNERDEAD and ENOTRECOVERABLE, which the system package has no names for.
+  /// 1 once what the mutex protects was given up; read and written with the lock. The state that POSIX has for it (ENOTRECOVERABLE) is not used: in the C
+  /// library of GNU, a `pthread_mutex_trylock` that meets it leaves the mutex locked, and everybody else waits for ever.
+  private var brokenMark: UnsafeMutablePointer<Atomic<UInt32>> {
+    unsafe (address + Int(PGW_MUTEX_SIZE)).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+
+  /// EOWNERDEAD, which the system package has no name for.
   private static let ownerDead: CInt = 130
-  private static let notRecoverable: CInt = 131
 
   private func failure(_ errno: Errno) -> SharedMemoryError {
     switch errno {
     case .deadlock: error(.deadlock)
     case .invalidArgument: error(.damaged)
-    case let other where other.rawValue == Self.notRecoverable: error(.broken)
     case let other:
       SharedMemoryError(SharedMemoryError.code(of: other), "lock", region: storage.name, part: part, errno: other)
     }

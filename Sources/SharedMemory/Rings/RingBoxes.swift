@@ -4,7 +4,7 @@
 //
 //   offset  size
 //        0     8  token of the consumer; 0 for none
-//      128     8  the consumer's bell: rings when a message was committed in any lane (see Bell)
+//      128    12  the consumer's bell: rings when a message was committed in any lane (see Bell)
 //      256     -  the lanes, `laneStride` bytes each (see RingLane)
 //
 // No word is shared by two producers, so none can hold another up, whichever way it ends. The order of messages is kept within a lane.

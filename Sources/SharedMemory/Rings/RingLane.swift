@@ -7,8 +7,7 @@
 //        8     8  token of the producer; 0 for none
 //       16     8  messages that the producer has dropped
 //      128     8  head: bytes ever consumed. Written by the consumer
-//      256     4  bell of the producer: rings when there is room (see Bell)
-//      260     4  its flag
+//      256    12  bell of the producer: rings when there is room (see Bell)
 //      384     -  `capacity` bytes of data, a power of two. Byte n of the stream lies at n modulo capacity
 //
 // A message is a word of 8 bytes and the payload, filled up to a multiple of 8:

@@ -64,15 +64,24 @@ internal struct RegionWords: SharedWords {
   }
 
   @inline(__always)
-  internal func storeFlag(_ value: UInt32, _ offset: Int, _ step: StaticString) {
+  internal func storeHint(_ value: UInt32, _ offset: Int, _ step: StaticString) {
     KillPoints.pass(step)
     unsafe count(offset).pointee.store(value, ordering: .relaxed)
   }
 
   @inline(__always)
-  internal func loadFlag(_ offset: Int, _ step: StaticString) -> UInt32 {
+  internal func loadHint(_ offset: Int, _ step: StaticString) -> UInt32 {
     KillPoints.pass(step)
     return unsafe count(offset).pointee.load(ordering: .relaxed)
+  }
+
+  @inline(__always)
+  internal func compareExchangeHint(_ expected: UInt32, _ desired: UInt32, _ offset: Int, _ step: StaticString) -> Bool
+  {
+    KillPoints.pass(step)
+    return unsafe count(offset).pointee.compareExchange(
+      expected: expected, desired: desired, ordering: .acquiringAndReleasing
+    ).exchanged
   }
 
   @inline(never)

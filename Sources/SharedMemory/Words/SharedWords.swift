@@ -17,8 +17,10 @@
   func loadCount(_ offset: Int, _ step: StaticString) -> UInt32
   /// Acquires and releases. The new value.
   func addCount(_ offset: Int, _ step: StaticString) -> UInt32
-  func storeFlag(_ value: UInt32, _ offset: Int, _ step: StaticString)
-  func loadFlag(_ offset: Int, _ step: StaticString) -> UInt32
+  func storeHint(_ value: UInt32, _ offset: Int, _ step: StaticString)
+  func loadHint(_ offset: Int, _ step: StaticString) -> UInt32
+  /// Acquires and releases. True when the word held `expected`.
+  func compareExchangeHint(_ expected: UInt32, _ desired: UInt32, _ offset: Int, _ step: StaticString) -> Bool
   /// Sleeps while the count is `expected`, at most until the deadline. May return early, for no reason.
   func sleep(_ offset: Int, while expected: UInt32, until deadline: Deadline, _ step: StaticString)
   func wake(_ offset: Int, _ step: StaticString)

@@ -94,8 +94,11 @@ struct PlantedCellWords: SharedWords {
   }
   func loadCount(_ offset: Int, _ step: StaticString) -> UInt32 { words.loadCount(offset, step) }
   func addCount(_ offset: Int, _ step: StaticString) -> UInt32 { words.addCount(offset, step) }
-  func storeFlag(_ value: UInt32, _ offset: Int, _ step: StaticString) { words.storeFlag(value, offset, step) }
-  func loadFlag(_ offset: Int, _ step: StaticString) -> UInt32 { words.loadFlag(offset, step) }
+  func storeHint(_ value: UInt32, _ offset: Int, _ step: StaticString) { words.storeHint(value, offset, step) }
+  func loadHint(_ offset: Int, _ step: StaticString) -> UInt32 { words.loadHint(offset, step) }
+  func compareExchangeHint(_ expected: UInt32, _ desired: UInt32, _ offset: Int, _ step: StaticString) -> Bool {
+    words.compareExchangeHint(expected, desired, offset, step)
+  }
   func sleep(_ offset: Int, while expected: UInt32, until deadline: Deadline, _ step: StaticString) {
     words.sleep(offset, while: expected, until: deadline, step)
   }

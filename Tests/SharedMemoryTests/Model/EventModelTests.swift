@@ -8,7 +8,7 @@ import _TestSupport
 @Suite struct EventModelTests {
   static let event = 0
   static let data = 64
-  static let words: [(offset: Int, value: UInt64)] = [(0, 0), (4, 0), (64, 0)]
+  static let words: [(offset: Int, value: UInt64)] = [(0, 0), (4, 0), (8, 0), (64, 0)]
 
   /// Stores and signals, so many times.
   static func signaller(_ times: UInt64 = 1, _ plant: Plant? = nil) -> (ModelWords) -> Void {
@@ -38,37 +38,52 @@ import _TestSupport
 
   /// Mistakes that the exploration must find.
   enum Plant: CaseIterable, Sendable {
-    case signalWithoutFence, waitWithoutFence, clearAfterWake, noWake, waitWithoutCheck, countRelaxed
+    case signalWithoutFence, waitWithoutFence, noWake, waitWithoutCheck, countRelaxed, wokenBeforeWake, wokenTooHigh,
+      wantedLowered
+    /// A flag that sleepers set and signallers clear: how this event was written first.
+    case clearedFlag
   }
 
   static func signal(_ words: ModelWords, _ plant: Plant?) {
     guard let plant else { return EventProtocol(words: words, offset: event).signal() }
+    var now = words.loadCount(event, "load") + 1
     if plant == .countRelaxed {
-      words.storeRelaxed(UInt64(words.loadCount(event, "load")) + 1, event, "signal.add")
+      words.storeRelaxed(UInt64(now), event, "signal.add")
     } else {
-      _ = words.addCount(event, "signal.add")
+      now = words.addCount(event, "signal.add")
     }
     if plant != .signalWithoutFence { words.fence("signal.fence") }
-    guard words.loadFlag(event + 4, "signal.flag") != 0 else { return }
-    if plant != .clearAfterWake { words.storeFlag(0, event + 4, "signal.clear") }
+    if plant == .clearedFlag {
+      guard words.loadHint(event + 4, "signal.flag") != 0 else { return }
+      words.storeHint(0, event + 4, "signal.clear")
+      return words.wake(event, "signal.wake")
+    }
+    guard words.loadHint(event + 4, "signal.wanted") > words.loadHint(event + 8, "signal.woken") else { return }
+    if plant == .wokenBeforeWake { words.storeHint(now, event + 8, "signal.store") }
     if plant != .noWake { words.wake(event, "signal.wake") }
-    if plant == .clearAfterWake { words.storeFlag(0, event + 4, "signal.clear") }
+    if plant != .wokenBeforeWake { words.storeHint(plant == .wokenTooHigh ? now + 1 : now, event + 8, "signal.store") }
   }
 
   static func wait(_ words: ModelWords, _ seen: UInt32, _ plant: Plant?) -> UInt32 {
     guard let plant else { return EventProtocol(words: words, offset: event).wait(after: seen, until: .never) }
     let now = words.loadCount(event, "wait.spin")
     if now != seen { return now }
-    words.storeFlag(1, event + 4, "wait.flag")
+    if plant == .clearedFlag || plant == .wantedLowered {
+      words.storeHint(plant == .clearedFlag ? 1 : seen + 1, event + 4, "wait.wanted")
+    } else {
+      while true {
+        let wanted = words.loadHint(event + 4, "wait.announce")
+        if wanted > seen || words.compareExchangeHint(wanted, seen + 1, event + 4, "wait.raise") { break }
+      }
+    }
     if plant != .waitWithoutFence { words.fence("wait.fence") }
     if plant != .waitWithoutCheck {
       let now = words.loadCount(event, "wait.check")
       if now != seen { return now }
     }
-    // The kernel's own comparison is no help where the count was taken too early.
-    words.sleep(
-      event, while: plant == .waitWithoutCheck ? words.loadCount(event, "wait.late") : seen, until: .never, "wait.sleep"
-    )
+    // The kernel's own comparison is no help where the count was taken too late.
+    let value = plant == .waitWithoutCheck ? words.loadCount(event, "wait.late") : seen
+    words.sleep(event, while: value, until: .never, "wait.sleep")
     return words.loadCount(event, "wait.woken")
   }
 
@@ -113,13 +128,29 @@ import _TestSupport
 
   @Test(arguments: Plant.allCases) func `a planted mistake is found`(_ plant: Plant) {
     var found = false
-    for signals in 1...2 as ClosedRange<UInt64> where !found {
+    // A second waiter only where it takes one: it makes a hundred times as many states.
+    let scenes: [(UInt64, Int)] = plant == .wantedLowered ? [(2, 2)] : [(1, 1), (2, 1)]
+    for (signals, waiters) in scenes where !found {
+      let actors = [Self.signaller(signals, plant)] + (0..<waiters).map { _ in Self.waiter(signals, plant) }
       let exploration = Exploration()
       found =
-        exploration.violation(
-          words: Self.words, actors: [Self.signaller(signals, plant), Self.waiter(signals, plant)]
-        ) { Self.complaint($0, waiters: [1], last: signals) } != nil
+        exploration.violation(words: Self.words, actors: actors) {
+          Self.complaint($0, waiters: Array(1...waiters), last: signals)
+        } != nil
     }
-    #expect(found)
+    #expect(found || plant == .wokenBeforeWake)
+  }
+
+  /// Stored before the wake, it tells the next signaller of a wake that does not come: where this one is killed in between.
+  @Test(arguments: [nil, Plant.wokenBeforeWake])
+  func `a sleeper is woken by the next when a signaller dies before its wake`(
+    _ plant: Plant?
+  ) {
+    let once: (ModelWords) -> Void = { words in _ = Self.wait(words, 0, plant) }
+    let signaller: (ModelWords) -> Void = { words in Self.signal(words, plant) }
+    let story = Exploration().violation(
+      words: Self.words, limits: .init(crashes: 1, mortal: 0, timeouts: 0), actors: [signaller, once, signaller],
+      check: { _ in nil })
+    #expect((story != nil) == (plant != nil), "\(story ?? "")")
   }
 }

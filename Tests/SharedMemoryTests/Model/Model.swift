@@ -180,6 +180,8 @@ final class Model {
   /// The kernel compares and falls asleep in one step, and sees what was stored last.
   fileprivate func sleep(_ actor: Int, _ offset: Int, while expected: UInt64, _ step: StaticString) {
     pause(actor)
+    // Nobody reads an older value of a word after the kernel has read a newer one for him.
+    actors[actor].view[index(offset)] = words[index(offset)].count - 1
     guard latest(offset) == expected else { return observe(actor, 1, step) }
     observe(actor, 2, step)
     actors[actor].state = .sleeping(index(offset))
@@ -262,7 +264,9 @@ final class Model {
       var options: [(actor: Int, event: Int)] = []
       for (actor, one) in actors.enumerated() {
         if one.state == .ready { options.append((actor, 0)) }
-        if case .sleeping = one.state, crashes > 0, one.timeouts < limits.timeouts { options.append((actor, 1)) }
+        if case .sleeping = one.state, crashes > 0 || limits.timesOut, one.timeouts < limits.timeouts {
+          options.append((actor, 1))
+        }
       }
       if options.isEmpty {
         return actors.contains { if case .sleeping = $0.state { true } else { false } } ? .stuck : .done
@@ -358,11 +362,14 @@ struct ModelWords: SharedWords {
     }
     return UInt32(truncatingIfNeeded: value)
   }
-  func storeFlag(_ value: UInt32, _ offset: Int, _ step: StaticString) {
+  func storeHint(_ value: UInt32, _ offset: Int, _ step: StaticString) {
     model.store(actor, UInt64(value), offset, releasing: false, step)
   }
-  func loadFlag(_ offset: Int, _ step: StaticString) -> UInt32 {
+  func loadHint(_ offset: Int, _ step: StaticString) -> UInt32 {
     UInt32(truncatingIfNeeded: model.load(actor, offset, acquiring: false, step))
+  }
+  func compareExchangeHint(_ expected: UInt32, _ desired: UInt32, _ offset: Int, _ step: StaticString) -> Bool {
+    model.modify(actor, offset, step) { $0 == UInt64(expected) ? UInt64(desired) : nil }
   }
   func sleep(_ offset: Int, while expected: UInt32, until deadline: Deadline, _ step: StaticString) {
     model.sleep(actor, offset, while: UInt64(expected), step)
@@ -396,6 +403,8 @@ final class Exploration {
     var mortal: Int? = nil
     /// How often an actor's sleep may end by its deadline, once another was killed.
     var timeouts = 2
+    /// Whether sleeps end by their deadlines also while all live.
+    var timesOut = false
   }
 
   private var path: [(chosen: Int, count: Int)] = []
