@@ -5,7 +5,7 @@ import Testing
 import _TestSupport
 
 /// The cell in every order of its steps: no value is torn, whoever dies where.
-@Suite struct CellModelTests {
+@Suite(.enabled("takes long") { RegionScene.isLong }) struct CellModelTests {
   static let words: [(offset: Int, value: UInt64)] = [(0, 0)] + [128, 136, 256, 264].map { ($0, 0) }
 
   enum Plant: CaseIterable, Sendable { case writeWithoutFence, readWithoutFence, sequenceRelaxed, noCheck }
