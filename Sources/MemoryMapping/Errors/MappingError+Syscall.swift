@@ -13,7 +13,7 @@ public import SystemPackage
 
 extension Errno {
   /// The calling thread's errno. Read it at once after the failed call.
-  internal static var current: Errno {
+  package static var current: Errno {
     #if canImport(Glibc)
       Errno(rawValue: Glibc.errno)
     #elseif canImport(Musl)

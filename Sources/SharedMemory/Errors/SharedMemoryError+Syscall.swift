@@ -3,27 +3,6 @@
 internal import MemoryMapping
 internal import SystemPackage
 
-#if canImport(Glibc)
-  internal import Glibc
-#elseif canImport(Musl)
-  internal import Musl
-#elseif canImport(Darwin)
-  internal import Darwin
-#endif
-
-extension Errno {
-  /// The calling thread's errno. Read it at once after the failed call.
-  internal static var current: Errno {
-    #if canImport(Glibc)
-      Errno(rawValue: Glibc.errno)
-    #elseif canImport(Musl)
-      Errno(rawValue: Musl.errno)
-    #else
-      Errno(rawValue: Darwin.errno)
-    #endif
-  }
-}
-
 extension SharedMemoryError {
   /// The one place where an error number becomes a ``Code``.
   internal static func code(of errno: Errno) -> Code {

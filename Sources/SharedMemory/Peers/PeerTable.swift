@@ -20,6 +20,7 @@
 //   - Being killed anywhere leaves nothing to repair: the lock is free, and the next holder writes all fields.
 
 internal import CPlatform
+internal import MemoryMapping
 internal import Synchronization
 internal import SystemPackage
 

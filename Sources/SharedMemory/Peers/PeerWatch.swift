@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CPlatform
+internal import MemoryMapping
 public import SystemPackage
 
 /// Word of the kernel that a peer has ended.
@@ -10,7 +11,7 @@ public import SystemPackage
 @safe
 public struct PeerWatch: ~Copyable, Sendable {
   private let storage: RegionStorage
-  private let process: OwnDescription
+  private let process: OwnedDescriptor
   /// Whom it watches.
   public let token: PeerToken
 
@@ -28,7 +29,7 @@ public struct PeerWatch: ~Copyable, Sendable {
         descriptor = -1
       }
     }
-    process = OwnDescription(descriptor)
+    process = OwnedDescriptor(number: descriptor)
   }
 
   /// For an event loop: becomes readable when the peer's process ends. Nil where the kernel has no such notice. It stays this value's.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CPlatform
+internal import MemoryMapping
 internal import Synchronization
 public import SystemPackage
 
@@ -18,7 +19,7 @@ public struct RegionServer: ~Copyable, @unchecked Sendable {
   public var servedCount: Int { run.served.load(ordering: .relaxed) }
 
   internal init(_ storage: RegionStorage, at path: FilePath, as access: RegionAccess) throws(SharedMemoryError) {
-    let listener = OwnDescription(Self.listen(path))
+    let listener = OwnedDescriptor(number: Self.listen(path))
     guard listener.number >= 0 else { throw .last("serve", region: path.string) }
     let run: Run
     do throws(SharedMemoryError) {
@@ -70,13 +71,13 @@ public struct RegionServer: ~Copyable, @unchecked Sendable {
   private final class Run: Sendable {
     let generation = pgw_fork_generation()
     let served = Atomic<Int>(0)
-    private let listener: OwnDescription
-    private let stopReader: OwnDescription
-    private let stopWriter: OwnDescription
+    private let listener: OwnedDescriptor
+    private let stopReader: OwnedDescriptor
+    private let stopWriter: OwnedDescriptor
     private let storage: RegionStorage
     private let access: RegionAccess
 
-    init(_ listener: consuming OwnDescription, _ storage: RegionStorage, _ access: RegionAccess)
+    init(_ listener: consuming OwnedDescriptor, _ storage: RegionStorage, _ access: RegionAccess)
       throws(SharedMemoryError)
     {
       var pair: [CInt] = [-1, -1]
@@ -84,15 +85,15 @@ public struct RegionServer: ~Copyable, @unchecked Sendable {
         throw .last("serve", region: storage.name)
       }
       self.listener = listener
-      stopReader = OwnDescription(pair[0])
-      stopWriter = OwnDescription(pair[1])
+      stopReader = OwnedDescriptor(number: pair[0])
+      stopWriter = OwnedDescriptor(number: pair[1])
       self.storage = storage
       self.access = access
     }
 
     func serve() {
       while pgw_wait_for_either(listener.number, stopReader.number, .max) == 1 {
-        let client = OwnDescription(pgw_socket_accept(listener.number))
+        let client = OwnedDescriptor(number: pgw_socket_accept(listener.number))
         if client.number < 0 {
           // Out of descriptors: the client stays in the queue, and would be found again at once.
           if pgw_wait_for_either(stopReader.number, -1, Deadline.after(.milliseconds(50)).nanoseconds) == 1 { return }

@@ -44,7 +44,7 @@ internal final class RegionStorage: @unchecked Sendable {
   ///   - second: another description to map through; nil to open one.
   ///   - claims: whether to take a place among the peers: handles that write do.
   internal init(
-    attaching owned: consuming OwnDescription, mapping second: consuming OwnDescription? = nil, name: String?,
+    attaching owned: consuming OwnedDescriptor, mapping second: consuming OwnedDescriptor? = nil, name: String?,
     canWrite: Bool,
     label: String
   ) throws(SharedMemoryError) {
@@ -95,9 +95,9 @@ internal final class RegionStorage: @unchecked Sendable {
 
   /// What to map through, which must be the same file. None (-1) where there is none to be had.
   private static func mappingDescription(
-    _ given: consuming OwnDescription?, of file: CInt, _ canWrite: Bool, _ name: String?
-  ) throws(SharedMemoryError) -> OwnDescription {
-    guard let given else { return OwnDescription(pgw_token_describe(file, canWrite)) }
+    _ given: consuming OwnedDescriptor?, of file: CInt, _ canWrite: Bool, _ name: String?
+  ) throws(SharedMemoryError) -> OwnedDescriptor {
+    guard let given else { return OwnedDescriptor(number: pgw_token_describe(file, canWrite)) }
     var first = pgw_stat()
     var second = pgw_stat()
     guard unsafe pgw_fstat(file, &first) == 0, unsafe pgw_fstat(given.number, &second) == 0,
@@ -157,23 +157,5 @@ internal final class RegionStorage: @unchecked Sendable {
   /// Throws when a page was lost since the region was attached.
   internal func checkFault(_ operation: String) throws(SharedMemoryError) {
     if range.flag.isRaised { throw SharedMemoryError(.faulted, operation, region: name) }
-  }
-}
-
-/// A file descriptor with one owner, closed at the end of its life unless it was given on.
-internal struct OwnDescription: ~Copyable, Sendable {
-  internal let number: CInt
-
-  internal init(_ number: CInt) { self.number = number }
-
-  deinit {
-    if number >= 0 { _ = pgw_close(number) }
-  }
-
-  /// Gives the number on: the receiver closes it.
-  internal consuming func release() -> CInt {
-    let number = number
-    discard self
-    return number
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CPlatform
+internal import MemoryMapping
 public import SystemPackage
 
 /// A region with a name, as it was found from outside: nothing was attached, and nobody can tell that it was looked at.
@@ -95,7 +96,7 @@ extension RuntimeFolder {
     }
   }
 
-  private func openIfThere(_ operation: String) throws(SharedMemoryError) -> OwnDescription? {
+  private func openIfThere(_ operation: String) throws(SharedMemoryError) -> OwnedDescriptor? {
     do throws(SharedMemoryError) { return try open(making: false, operation) } catch {
       if error.code == .notFound { return nil }
       throw error
@@ -124,7 +125,7 @@ extension RuntimeFolder {
         isUsed: isUsed,
         problem: problem)
     }
-    let file = OwnDescription(unsafe pgw_open_in(folder, name + Self.suffix, false))
+    let file = OwnedDescriptor(number: unsafe pgw_open_in(folder, name + Self.suffix, false))
     guard file.number >= 0 else {
       return Errno.current == .noSuchFileOrDirectory ? nil : broken(.last("open", region: name))
     }

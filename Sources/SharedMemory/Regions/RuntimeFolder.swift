@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CPlatform
+internal import MemoryMapping
 public import SystemPackage
 
 #if canImport(Glibc)
@@ -40,12 +41,12 @@ public struct RuntimeFolder: Sendable, Hashable {
   }
 
   /// Opens the folder and proves that it is this user's alone.
-  internal func open(making: Bool, _ operation: String) throws(SharedMemoryError) -> OwnDescription {
+  internal func open(making: Bool, _ operation: String) throws(SharedMemoryError) -> OwnedDescriptor {
     if making, unsafe path.withPlatformString({ unsafe pgw_make_private_folder($0) }) != 0, Errno.current != .fileExists
     {
       throw .last(operation, note: "the folder \(path)")
     }
-    let folder = OwnDescription(unsafe path.withPlatformString { unsafe pgw_open_folder($0) })
+    let folder = OwnedDescriptor(number: unsafe path.withPlatformString { unsafe pgw_open_folder($0) })
     if folder.number < 0 {
       let errno = Errno.current
       guard errno == .tooManySymbolicLinkLevels || errno == .notDirectory else {

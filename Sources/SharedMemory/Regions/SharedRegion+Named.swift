@@ -8,6 +8,7 @@
 //   3. Whoever has opened and locked a file asks whether the name still means it (links, inode), and begins again when not.
 
 internal import CPlatform
+internal import MemoryMapping
 internal import SystemPackage
 
 extension SharedRegion {
@@ -36,7 +37,7 @@ extension SharedRegion {
   ) throws(SharedMemoryError) {
     let fileName = try RuntimeFolder.fileName(name, "create")
     let open = try folder.open(making: true, "create")
-    let file = OwnDescription(pgw_open_unnamed_in(open.number))
+    let file = OwnedDescriptor(number: pgw_open_unnamed_in(open.number))
     guard file.number >= 0 else { throw .last("create", region: name) }
     try RegionBuilder.build(layout, in: file.number, name: name)
     let number = file.number
@@ -69,13 +70,13 @@ extension SharedRegion {
     named name: String, in folder: RuntimeFolder, canWrite: Bool, label: String
   ) throws(SharedMemoryError) -> RegionStorage {
     let fileName = try RuntimeFolder.fileName(name, "open")
-    let open: OwnDescription
+    let open: OwnedDescriptor
     do throws(SharedMemoryError) { open = try folder.open(making: false, "open") } catch {
       // Without the folder there is no region either.
       throw error.code == .notFound ? SharedMemoryError(.notFound, "open", region: name, errno: error.errno) : error
     }
     while true {
-      let file = OwnDescription(unsafe pgw_open_in(open.number, fileName, canWrite))
+      let file = OwnedDescriptor(number: unsafe pgw_open_in(open.number, fileName, canWrite))
       guard file.number >= 0 else { throw .last("open", region: name) }
       let number = file.number
       try checkKind(number, name)
@@ -116,12 +117,12 @@ extension SharedRegion {
     var opened = unsafe pgw_open_in(folder, fileName, true)
     if opened < 0, Errno.current == .permissionDenied {
       // Demoted. The exclusive lock needs a file that is open for writing, and so does nobody else while nobody is attached.
-      let demoted = OwnDescription(unsafe pgw_open_in(folder, fileName, false))
+      let demoted = OwnedDescriptor(number: unsafe pgw_open_in(folder, fileName, false))
       if demoted.number >= 0, pgw_token_is_held(demoted.number, PeerTable.attachedLock) != 0 { return .inUse }
       _ = pgw_set_mode(demoted.number, 0o600)
       opened = unsafe pgw_open_in(folder, fileName, true)
     }
-    let file = OwnDescription(opened)
+    let file = OwnedDescriptor(number: opened)
     guard file.number >= 0 else {
       if Errno.current == .noSuchFileOrDirectory { return .isGone }
       throw .last("remove", region: name)

@@ -26,8 +26,8 @@ public enum RegionAccess: UInt32, Sendable, Hashable {
 /// One message as it was received.
 internal struct RegionMessage: ~Copyable {
   /// The receiver's; nothing about them is believed yet.
-  internal let file: OwnDescription
-  internal let mapping: OwnDescription
+  internal let file: OwnedDescriptor
+  internal let mapping: OwnedDescriptor
   internal let access: RegionAccess
   internal let identifier: RegionIdentifier
 
@@ -51,8 +51,8 @@ internal struct RegionMessage: ~Copyable {
         unsafe pgw_receive_descriptors(socket, $0.baseAddress, bytes.baseAddress, bytes.count)
       }
     }
-    let owned = OwnDescription(descriptors[0])
-    let second = OwnDescription(descriptors[1])
+    let owned = OwnedDescriptor(number: descriptors[0])
+    let second = OwnedDescriptor(number: descriptors[1])
     guard got != 0 else {
       throw SharedMemoryError(.ended, "receive", region: name, note: "the sender closed the socket")
     }
@@ -79,9 +79,9 @@ internal struct RegionMessage: ~Copyable {
 
 extension RegionStorage {
   /// A description of the region's file for one other process.
-  internal func describe(for access: RegionAccess, _ operation: String) throws(SharedMemoryError) -> OwnDescription {
+  internal func describe(for access: RegionAccess, _ operation: String) throws(SharedMemoryError) -> OwnedDescriptor {
     if isForeign { throw SharedMemoryError(.forked, operation, region: name) }
-    let copy = OwnDescription(pgw_token_describe(descriptor, access == .readWrite))
+    let copy = OwnedDescriptor(number: pgw_token_describe(descriptor, access == .readWrite))
     guard copy.number >= 0 else { throw .last(operation, region: name) }
     return copy
   }
@@ -148,8 +148,8 @@ extension SharedRegion {
     self.init(try Self.receive(socket.number, name: path.string, canWrite: true, label: label), label: label)
   }
 
-  internal static func connect(_ path: FilePath) throws(SharedMemoryError) -> OwnDescription {
-    let socket = OwnDescription(unsafe path.withPlatformString { unsafe pgw_socket_connect($0) })
+  internal static func connect(_ path: FilePath) throws(SharedMemoryError) -> OwnedDescriptor {
+    let socket = OwnedDescriptor(number: unsafe path.withPlatformString { unsafe pgw_socket_connect($0) })
     guard socket.number >= 0 else { throw .last("connect to", region: path.string) }
     return socket
   }
@@ -171,7 +171,7 @@ extension SharedRegion {
   /// - Throws: ``SharedMemoryError``: `notARegion`, `damaged`, `permissionDenied`.
   public init(inheriting descriptor: FileDescriptor, label: String? = nil) throws(SharedMemoryError) {
     let label = label ?? Self.programName
-    let file = OwnDescription(pgw_close_on_exec(descriptor.rawValue))
+    let file = OwnedDescriptor(number: pgw_close_on_exec(descriptor.rawValue))
     guard file.number >= 0 else { throw .last("inherit") }
     self.init(try RegionStorage(attaching: file, name: nil, canWrite: true, label: label), label: label)
   }
@@ -193,7 +193,7 @@ extension SharedRegionReader {
 
   /// As ``SharedRegion/init(inheriting:label:)``, to look only.
   public init(inheriting descriptor: FileDescriptor) throws(SharedMemoryError) {
-    let file = OwnDescription(pgw_close_on_exec(descriptor.rawValue))
+    let file = OwnedDescriptor(number: pgw_close_on_exec(descriptor.rawValue))
     guard file.number >= 0 else { throw .last("inherit") }
     self.init(try RegionStorage(attaching: file, name: nil, canWrite: false, label: ""))
   }

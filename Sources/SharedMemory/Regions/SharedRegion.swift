@@ -46,7 +46,7 @@ public struct SharedRegion: ~Copyable, Sendable {
   ///   `tooManyDescriptors`, `memoryExhausted`.
   public init(creating layout: RegionLayout, label: String? = nil) throws(SharedMemoryError) {
     let flags = UInt32(PGW_MEMFD_CLOEXEC | PGW_MEMFD_ALLOW_SEALING)
-    let file = OwnDescription(unsafe pgw_memfd_create("pagewise-region", flags))
+    let file = OwnedDescriptor(number: unsafe pgw_memfd_create("pagewise-region", flags))
     // The kernel makes memory files that every user who has one may open again for writing.
     guard file.number >= 0, pgw_set_mode(file.number, 0o600) == 0 else { throw .last("create") }
     try RegionBuilder.build(layout, in: file.number, name: nil)
@@ -96,7 +96,7 @@ public struct SharedRegion: ~Copyable, Sendable {
   /// - Throws: ``SharedMemoryError``: `peersExhausted`, `permissionDenied` when the region's file may not be opened again by this user.
   public mutating func attachAfterFork() throws(SharedMemoryError) {
     guard storage.isForeign else { return }
-    let copy = OwnDescription(pgw_token_describe(storage.descriptor, true))
+    let copy = OwnedDescriptor(number: pgw_token_describe(storage.descriptor, true))
     guard copy.number >= 0 else { throw .last("attach to", region: storage.name) }
     let (header, _) = try RegionStorage.readHeader(copy.number, name: storage.name)
     // Where the description could not be opened in the child, its number stands for something else.

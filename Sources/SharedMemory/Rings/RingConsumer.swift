@@ -47,8 +47,8 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
     _ = words.compareExchange(storage.token.rawValue, 0, RingShape.consumer, "ring.leave")
   }
 
-  /// True until a fork made this the child's copy.
-  public var isAttached: Bool { !storage.isForeign }
+  /// How many producers can send at once.
+  public var producerLimit: Int { shape.laneCount }
 
   /// Receives one message, waiting for it.
   ///

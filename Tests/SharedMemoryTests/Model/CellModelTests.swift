@@ -5,7 +5,7 @@ import Testing
 import _TestSupport
 
 /// The cell in every order of its steps: no value is torn, whoever dies where.
-@Suite(.enabled("takes long") { RegionScene.isLong }) struct CellModelTests {
+@Suite struct CellModelTests {
   static let words: [(offset: Int, value: UInt64)] = [(0, 0)] + [128, 136, 256, 264].map { ($0, 0) }
 
   enum Plant: CaseIterable, Sendable { case writeWithoutFence, readWithoutFence, sequenceRelaxed, noCheck }
@@ -68,7 +68,7 @@ import _TestSupport
 }
 
 /// The words of a model with a step of the cell changed.
-struct PlantedCellWords: SharedWords {
+struct PlantedCellWords: ForwardingWords {
   let words: ModelWords
   let plant: CellModelTests.Plant?
 
@@ -81,7 +81,6 @@ struct PlantedCellWords: SharedWords {
     words.model.lastSequence[words.actor] = value
     return value
   }
-  func storeRelaxed(_ value: UInt64, _ offset: Int, _ step: StaticString) { words.storeRelaxed(value, offset, step) }
   func storeReleasing(_ value: UInt64, _ offset: Int, _ step: StaticString) {
     if plant == .sequenceRelaxed {
       words.storeRelaxed(value, offset, step)
@@ -89,24 +88,6 @@ struct PlantedCellWords: SharedWords {
       words.storeReleasing(value, offset, step)
     }
   }
-  func compareExchange(_ expected: UInt64, _ desired: UInt64, _ offset: Int, _ step: StaticString) -> Bool {
-    words.compareExchange(expected, desired, offset, step)
-  }
-  func loadCount(_ offset: Int, _ step: StaticString) -> UInt32 { words.loadCount(offset, step) }
-  func addCount(_ offset: Int, _ step: StaticString) -> UInt32 { words.addCount(offset, step) }
-  func storeHint(_ value: UInt32, _ offset: Int, _ step: StaticString) { words.storeHint(value, offset, step) }
-  func loadHint(_ offset: Int, _ step: StaticString) -> UInt32 { words.loadHint(offset, step) }
-  func compareExchangeHint(_ expected: UInt32, _ desired: UInt32, _ offset: Int, _ step: StaticString) -> Bool {
-    words.compareExchangeHint(expected, desired, offset, step)
-  }
-  func sleep(_ offset: Int, while expected: UInt32, until deadline: Deadline, _ step: StaticString) {
-    words.sleep(offset, while: expected, until: deadline, step)
-  }
-  func wake(_ offset: Int, _ step: StaticString) { words.wake(offset, step) }
-  func fence(_ step: StaticString) { words.fence(step) }
   func fenceAcquiring(_ step: StaticString) { if plant != .readWithoutFence { words.fenceAcquiring(step) } }
   func fenceReleasing(_ step: StaticString) { if plant != .writeWithoutFence { words.fenceReleasing(step) } }
-  func spin(_ round: Int) -> Bool { words.spin(round) }
-  func hasPassed(_ deadline: Deadline) -> Bool { words.hasPassed(deadline) }
-  func slice(_ deadline: Deadline) -> Deadline { words.slice(deadline) }
 }

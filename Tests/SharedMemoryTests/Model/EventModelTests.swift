@@ -5,7 +5,7 @@ import Testing
 import _TestSupport
 
 /// The event in every order of its steps: nobody sleeps for ever, and who wakes sees what was stored before the signal.
-@Suite(.enabled("takes long") { RegionScene.isLong }) struct EventModelTests {
+@Suite struct EventModelTests {
   static let event = 0
   static let data = 64
   static let words: [(offset: Int, value: UInt64)] = [(0, 0), (4, 0), (8, 0), (64, 0)]

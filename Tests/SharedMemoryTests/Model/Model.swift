@@ -256,6 +256,8 @@ final class Model {
     defer {
       for coroutine in coroutines { pgt_coroutine_free(coroutine) }
       coroutines = []
+      // The coroutines hold them unretained.
+      withExtendedLifetime(starts) {}
     }
     // To the first step of each: nothing before it is shared.
     for actor in actors.indices { _ = pgt_coroutine_resume(coroutines[actor]) }
@@ -405,6 +407,8 @@ final class Exploration {
     var timeouts = 2
     /// Whether sleeps end by their deadlines also while all live.
     var timesOut = false
+    /// Steps after which the exploration ends without having seen all; see `isComplete`.
+    var steps = Int.max
   }
 
   private var path: [(chosen: Int, count: Int)] = []
@@ -413,6 +417,8 @@ final class Exploration {
   fileprivate(set) var steps = 0
   private(set) var runs = 0
   private(set) var ends = 0
+  /// False when the limit of steps ended it.
+  private(set) var isComplete = true
   var states: Int { known.count }
 
   fileprivate var isReplaying: Bool { depth < path.count }
@@ -441,6 +447,10 @@ final class Exploration {
         ends += 1
         if let race = model.race { return race + ":\n" + model.story }
         if let complaint = check(model) { return complaint + ":\n" + model.story }
+      }
+      if steps > limits.steps {
+        isComplete = false
+        return nil
       }
       while let last = path.last, last.chosen + 1 == last.count { path.removeLast() }
       guard let last = path.last else { return nil }
