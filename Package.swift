@@ -72,7 +72,7 @@ let package = Package(
     .executableTarget(
       name: "pagewise",
       dependencies: [
-        "AccessAdvisor", "PageCache", "MemoryMapping", system,
+        "AccessAdvisor", "PageCache", "SharedMemory", "MemoryMapping", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings),
@@ -114,7 +114,7 @@ let package = Package(
     // The tool is started as a child: the dependency builds it beside the tests.
     .testTarget(
       name: "PagewiseToolTests",
-      dependencies: ["pagewise", "MemoryMapping", "_TestSupport", "_CTestSupport", system],
+      dependencies: ["pagewise", "SharedMemory", "MemoryMapping", "_TestSupport", "_CTestSupport", system],
       swiftSettings: testSettings),
     // Misuse that the compiler must reject. The programs are compiled by the tests, not by the build.
     .testTarget(

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -20,11 +21,8 @@
 #include "pgw_system.h"
 
 #if defined(__linux__)
-#include <linux/futex.h>
 #include <sys/syscall.h>
 #elif defined(__APPLE__)
-#include <os/os_sync_wait_on_address.h>
-#include <mach/mach_time.h>
 #include <sys/event.h>
 #endif
 
@@ -96,12 +94,12 @@ int pgw_token_describe(int descriptor, bool for_writing) {
 enum { TOKEN_CAPACITY = 4096 };
 /// Descriptor + 1; 0 is free.
 static _Atomic int tokens[TOKEN_CAPACITY];
-static _Atomic uint64_t generation = 1;
+uint64_t pgw_generation = 1;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 /// Runs in the child, where only this thread lives: calls that a signal handler may make.
 static void after_fork_in_child(void) {
-  atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed);
+  __atomic_fetch_add(&pgw_generation, 1, __ATOMIC_RELAXED);
   for (int i = 0; i < TOKEN_CAPACITY; i++) {
     int descriptor = atomic_load_explicit(&tokens[i], memory_order_relaxed) - 1;
     if (descriptor < 0) continue;
@@ -144,98 +142,6 @@ void pgw_token_forget(int descriptor) {
       return;
   }
 }
-
-uint64_t pgw_fork_generation(void) { return atomic_load_explicit(&generation, memory_order_relaxed); }
-
-// Words in shared memory
-
-#if defined(__linux__)
-int pgw_word_wait(const uint32_t *word, uint32_t expected, uint64_t deadline_ns) {
-  struct timespec end = {.tv_sec = (time_t)(deadline_ns / 1000000000), .tv_nsec = (long)(deadline_ns % 1000000000)};
-  // The bitset form takes the end of the wait as a time of the monotonic clock. Not private: other processes wake it.
-  return (int)syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, deadline_ns == UINT64_MAX ? NULL : &end, NULL,
-                      FUTEX_BITSET_MATCH_ANY);
-}
-
-int pgw_word_wake(const uint32_t *word, int count) {
-  long woken = syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
-  return woken < 0 ? 0 : (int)woken;
-}
-#else
-int pgw_word_wait(const uint32_t *word, uint32_t expected, uint64_t deadline_ns) {
-  int result;
-  if (deadline_ns == UINT64_MAX) {
-    result = os_sync_wait_on_address((void *)word, expected, 4, OS_SYNC_WAIT_ON_ADDRESS_SHARED);
-  } else {
-    uint64_t now = pgw_now_ns();
-    if (now >= deadline_ns) { errno = ETIMEDOUT; return -1; }
-    result = os_sync_wait_on_address_with_timeout((void *)word, expected, 4, OS_SYNC_WAIT_ON_ADDRESS_SHARED,
-                                                  OS_CLOCK_MACH_ABSOLUTE_TIME, deadline_ns - now);
-  }
-  return result < 0 ? -1 : 0;
-}
-
-int pgw_word_wake(const uint32_t *word, int count) {
-  int woken = 0;
-  if (count == 1) return os_sync_wake_by_address_any((void *)word, 4, OS_SYNC_WAKE_BY_ADDRESS_SHARED) == 0;
-  while (woken < count && os_sync_wake_by_address_any((void *)word, 4, OS_SYNC_WAKE_BY_ADDRESS_SHARED) == 0) woken++;
-  return woken;
-}
-#endif
-
-int pgw_processor_count(void) {
-#if defined(__linux__)
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return CPU_COUNT(&allowed);
-#endif
-  long count = sysconf(_SC_NPROCESSORS_ONLN);
-  return count < 1 ? 1 : (int)count;
-}
-
-// Robust mutexes
-
-#if defined(__linux__)
-_Static_assert(sizeof(pthread_mutex_t) <= PGW_MUTEX_SIZE, "a mutex fits its place");
-
-int pgw_mutex_image(void *bytes) {
-  pthread_mutexattr_t attributes;
-  pthread_mutex_t mutex;
-  memset(&mutex, 0, sizeof mutex);
-  int result = pthread_mutexattr_init(&attributes);
-  if (result == 0) result = pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-  if (result == 0) result = pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-  if (result == 0) result = pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
-  if (result == 0) result = pthread_mutex_init(&mutex, &attributes);
-  memset(bytes, 0, PGW_MUTEX_SIZE);
-  memcpy(bytes, &mutex, sizeof mutex);
-  return result;
-}
-
-int pgw_mutex_lock(void *mutex, uint64_t deadline_ns) {
-  if (deadline_ns == UINT64_MAX) return pthread_mutex_lock(mutex);
-  if (deadline_ns == 0) return pthread_mutex_trylock(mutex);
-  struct timespec end;
-#if defined(__GLIBC__)
-  end = (struct timespec){.tv_sec = (time_t)(deadline_ns / 1000000000), .tv_nsec = (long)(deadline_ns % 1000000000)};
-  return pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &end);
-#else
-  uint64_t now = pgw_now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
-  clock_gettime(CLOCK_REALTIME, &end);
-  uint64_t sum = (uint64_t)end.tv_nsec + left % 1000000000;
-  end.tv_sec += (time_t)(left / 1000000000 + sum / 1000000000);
-  end.tv_nsec = (long)(sum % 1000000000);
-  return pthread_mutex_timedlock(mutex, &end);
-#endif
-}
-
-int pgw_mutex_consistent(void *mutex) { return pthread_mutex_consistent(mutex); }
-int pgw_mutex_unlock(void *mutex) { return pthread_mutex_unlock(mutex); }
-#else
-int pgw_mutex_image(void *bytes) { (void)bytes; return ENOTSUP; }
-int pgw_mutex_lock(void *mutex, uint64_t deadline_ns) { (void)mutex, (void)deadline_ns; return ENOTSUP; }
-int pgw_mutex_consistent(void *mutex) { (void)mutex; return ENOTSUP; }
-int pgw_mutex_unlock(void *mutex) { (void)mutex; return ENOTSUP; }
-#endif
 
 // Processes
 
@@ -294,6 +200,11 @@ void pgw_sleep_until(uint64_t deadline_ns) {
 }
 
 int pgw_duplicate_inherited(int descriptor) { return fcntl(descriptor, F_DUPFD, 3); }
+
+bool pgw_can_write(int descriptor) {
+  int flags = fcntl(descriptor, F_GETFL);
+  return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
 
 int pgw_close_on_exec(int descriptor) {
   return fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0 ? descriptor : -1;
@@ -369,14 +280,22 @@ int pgw_socket_listen(const char *path, int backlog) {
   return made;
 }
 
-int pgw_socket_connect(const char *path) {
+int pgw_socket_connect(const char *path, uint64_t deadline_ns) {
   struct sockaddr_un address;
   if (fill_address(&address, path) != 0) return -1;
   int made = new_socket();
   if (made < 0) return -1;
+  // A server whose queue is full lets callers wait.
+  if (deadline_ns != UINT64_MAX) {
+    uint64_t now = pgw_now_ns();
+    uint64_t left = now < deadline_ns ? (deadline_ns - now) / 1000 + 1 : 1;
+    struct timeval time = {.tv_sec = (time_t)(left / 1000000), .tv_usec = (suseconds_t)(left % 1000000)};
+    if (setsockopt(made, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time) != 0) return closed(made);
+  }
   int result;
   do result = connect(made, (struct sockaddr *)&address, sizeof address);
   while (result != 0 && errno == EINTR);
+  if (result != 0 && errno == EAGAIN) errno = ETIMEDOUT;
   return result == 0 ? made : closed(made);
 }
 
@@ -501,6 +420,18 @@ int pgw_link_unnamed(int descriptor, int folder, const char *name) {
 int pgw_make_private_folder(const char *path) { return mkdir(path, 0700); }
 
 int pgw_open_folder(const char *path) { return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }
+
+int pgw_open_linked_folder(const char *path) {
+  int opened = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+#if defined(O_PATH)
+  if (opened < 0 && errno == EACCES) opened = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+#endif
+  return opened;
+}
+
+int pgw_lock_folder(int folder) { return flock(folder, LOCK_EX | LOCK_NB); }
+
+int pgw_unlock_folder(int folder) { return flock(folder, LOCK_UN); }
 
 int pgw_open_in(int folder, const char *name, bool for_writing) {
   int opened;

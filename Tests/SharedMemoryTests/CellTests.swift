@@ -7,6 +7,12 @@ import Testing
 import _CTestSupport
 import _TestSupport
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// The latest value of one writer.
 @Suite struct CellTests {
   struct Quote: FixedLayout, Equatable {
@@ -99,6 +105,56 @@ import _TestSupport
     #expect(code { _ = try region.cell("quote", of: Other.self) } == .layoutDiffers)
     #expect(code { _ = try region.cell("quote", of: UInt64.self) } == .layoutDiffers)
     #expect(code { _ = try region.cellWriter("quote", of: InlineArray<5, UInt64>.self) } == .layoutDiffers)
+  }
+
+  static let writerSteps = [
+    "owner.load", "owner.take", "cell.write.sequence", "cell.write.fence", "cell.write.word", "cell.write.commit",
+    "cell.leave",
+  ]
+
+  @Test(.enabled("debug builds only") { EventTests.killPointsAreThere() }, arguments: writerSteps)
+  func `a writer killed at a step leaves a whole value, and the next one goes on`(_ step: String) throws {
+    let watchdog = Watchdog("killed at \(step)", seconds: 200)
+    defer { watchdog.stop() }
+    for pass in [1, 2, 9] {
+      if pass > 1, step.hasPrefix("owner") || step == "cell.leave" { continue }
+      let folder = try NamedRegionTests.folder()
+      let region = try SharedRegion(
+        creating: RegionLayout(.cell("pair", of: UInt64.self)), named: "r", in: RuntimeFolder(folder.path))
+      let cell = try region.cell("pair", of: UInt64.self)
+      var victim = try RunningChild(
+        [RegionScene.peer, "store", folder.path.string, "r", "20"], environment: ["PAGEWISE_KILL_AT": "\(step):\(pass)"]
+      )
+      #expect(victim.wait(seconds: 20) == 256 + Int(SIGKILL), "\(step):\(pass) was not reached")
+      let left = try cell.loadNumbered()
+      #expect(left.map { $0.value == $0.number &* 3 } ?? true, "\(step):\(pass)")
+      var next = try RunningChild([RegionScene.peer, "store", folder.path.string, "r", "20"])
+      #expect(next.wait(seconds: 20) == 0)
+      let last = try cell.loadNumbered()
+      #expect(last.map { $0.number == (left?.number ?? 0) + 20 && $0.value == $0.number &* 3 } == true)
+    }
+  }
+
+  @Test func `writers killed at random leave whole values that only grow`() throws {
+    let folder = try NamedRegionTests.folder()
+    let region = try SharedRegion(
+      creating: RegionLayout(.cell("pair", of: UInt64.self)), named: "r", in: RuntimeFolder(folder.path))
+    let cell = try region.cell("pair", of: UInt64.self)
+    var random = Random(seed: 41)
+    var last: UInt64 = 0
+    try withWatchdog("killed cell writers", seconds: RegionScene.isLong ? 3600 : 200) {
+      for round in 0..<RegionScene.kills {
+        var writer = try RunningChild([RegionScene.peer, "store", folder.path.string, "r", "1000000000"])
+        let begin = last
+        let end = pgt_now_ns() + UInt64(random.below(5_000_000))
+        while pgt_now_ns() < end || last == begin {
+          guard let (value, number) = try cell.loadNumbered() else { continue }
+          if value != number &* 3 || number < last { Issue.record("round \(round): \(value), \(number) after \(last)") }
+          last = number
+        }
+        writer.kill()
+      }
+    }
   }
 
   @Test func `values are whole while a writer writes as fast as it can`() throws {

@@ -29,6 +29,16 @@ import _TestSupport
     #expect(try event.wait(after: 1) == 3)
   }
 
+  @Test func `what was signalled before is told also when the deadline has passed`() throws {
+    let region = try SharedRegion(creating: RegionLayout(.event("e")))
+    let event = try region.event("e")
+    event.signal()
+    let past = Deadline.after(.nanoseconds(1))
+    usleep(10)
+    #expect(try event.wait(after: 0, until: past) == 1 && event.wait(after: 0, until: .now) == 1)
+    #expect(code { _ = try event.wait(after: 1, until: past) } == .timedOut)
+  }
+
   @Test func `deadlines are what they say`() {
     #expect(Deadline.after(.seconds(-1)) == .now && Deadline.after(.zero) > .now)
     #expect(Deadline.after(.seconds(Int64.max)) == .never && Deadline.after(.seconds(1) * 1_000_000_000_000) == .never)
@@ -73,6 +83,8 @@ import _TestSupport
 
   @Test(.enabled("debug builds only") { killPointsAreThere() }, arguments: signalSteps)
   func `a signaller killed at a step leaves nobody asleep`(_ step: String) throws {
+    let watchdog = Watchdog("killed at \(step)", seconds: 200)
+    defer { watchdog.stop() }
     let scene = try PeerTests.Scene()
     // Somebody sleeps when the victim signals: the clearing and the wake are reached by that alone.
     let sleeper = try scene.peer("wait")
@@ -94,6 +106,8 @@ import _TestSupport
 
   @Test(.enabled("debug builds only") { killPointsAreThere() }, arguments: waitSteps)
   func `a waiter killed at a step costs the others nothing`(_ step: String) throws {
+    let watchdog = Watchdog("killed at \(step)", seconds: 200)
+    defer { watchdog.stop() }
     let scene = try PeerTests.Scene()
     let ping = try scene.region.event("ping")
     var victim = try scene.peer("wait", environment: ["PAGEWISE_KILL_AT": step])
@@ -109,6 +123,44 @@ import _TestSupport
     #expect(sleeper.line("woke ") != nil)
     ping.signal()
     #expect(sleeper.line("woke \(ping.count)") != nil)
+  }
+
+  @Test func `signallers and waiters killed at random leave nobody asleep`() throws {
+    let scene = try PeerTests.Scene()
+    let (ping, pong) = (try scene.region.event("ping"), try scene.region.event("pong"))
+    let served = try scene.region.counters("served")
+    var random = Random(seed: 51)
+    var exchanges = 0
+    try withWatchdog("killed signallers and waiters", seconds: RegionScene.isLong ? 3600 : 300) {
+      let witness = try scene.peer("heed")
+      _ = try scene.token(witness)
+      for round in 0..<RegionScene.kills {
+        let signals = round % 2 == 0
+        var seen = ping.count
+        var victim =
+          signals
+          ? try RunningChild([RegionScene.peer, "signal"] + scene.arguments + ["1000000000"])
+          : try scene.peer("wait")
+        _ = try scene.token(victim)
+        let end = pgt_now_ns() + UInt64(random.below(3_000_000))
+        while pgt_now_ns() < end {
+          if signals {
+            seen = try ping.wait(after: seen, until: .after(.seconds(20)))
+            pong.signal()
+          } else {
+            ping.signal()
+          }
+          exchanges += 1
+        }
+        victim.kill()
+        // Wherever it was, one signal more reaches who waits.
+        ping.signal()
+        let last = UInt64(ping.count)
+        #expect(RegionScene.eventually { served[0] == last }, "round \(round): \(served[0]) of \(last)")
+        if served[0] != last { break }
+      }
+    }
+    print("killed signallers and waiters: \(RegionScene.kills), \(exchanges) signals between")
   }
 
   static func killPointsAreThere() -> Bool {

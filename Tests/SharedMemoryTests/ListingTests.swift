@@ -14,6 +14,38 @@ import _TestSupport
 
 /// Looking at regions and rings from outside, and taking away what nobody uses.
 @Suite struct ListingTests {
+  @Test func `what waits in an unused region is said, and numbers that no ring holds count for nothing`() throws {
+    let folder = try NamedRegionTests.folder()
+    let runtime = RuntimeFolder(folder.path)
+    do {
+      let region = try SharedRegion(
+        creating: RegionLayout(.ring("r", capacity: 256), .ring("s", capacity: 256, producers: 2)), named: "a",
+        in: runtime)
+      var one = try region.producer(of: "r")
+      var other = try region.producer(of: "s")
+      check(try one.trySend(Array("a mark to be found".utf8).span.bytes), "room")
+      check(try other.trySend([UInt8](repeating: 1, count: 8).span.bytes), "room")
+    }
+    func waiting() throws -> [UInt64] {
+      let listed = try runtime.regions().map(\.waitingBytes)
+      #expect(try runtime.removeUnused(isDryRun: true).map(\.waitingBytes) == listed)
+      return listed
+    }
+    #expect(try waiting() == [32 + 16])
+    let file = try FileDescriptor.open(folder.appending("a.region"), .readWrite)
+    defer { try? file.close() }
+    var bytes = [UInt8](repeating: 0, count: Int(try file.seek(offset: 0, from: .end)))
+    _ = try bytes.withUnsafeMutableBytes { try file.read(fromAbsoluteOffset: 0, into: $0) }
+    let mark = Array("a mark to be found".utf8)
+    let at = try #require((0..<bytes.count - mark.count).first { bytes[$0..<$0 + mark.count].elementsEqual(mark) })
+    // The message's word is before it, the lane's three lines before that; the tail is the first word.
+    let tail = Int64(at - 8 - 384)
+    for hostile in [257, 1 << 62, .max] as [UInt64] {
+      try withUnsafeBytes(of: hostile) { _ = try file.writeAll(toAbsoluteOffset: tail, $0) }
+      #expect(try waiting() == [16], "\(hostile)")
+    }
+  }
+
   @Test func `a folder's regions are listed with who uses them, and a folder that is missing has none`() throws {
     let folder = try NamedRegionTests.folder()
     let runtime = RuntimeFolder(folder.path)
@@ -70,6 +102,34 @@ import _TestSupport
     #expect(region.peers().count == 1)
   }
 
+  @Test func `whoever cleans can be killed anywhere, and takes nothing that is used`() throws {
+    let folder = try NamedRegionTests.folder()
+    let runtime = RuntimeFolder(folder.path)
+    let used = try SharedRegion(creating: RegionScene.layout(), named: "used", in: runtime)
+    var random = Random(seed: 61)
+    try withWatchdog("killed cleaners", seconds: RegionScene.isLong ? 3600 : 200) {
+      // Two each time.
+      for round in 0..<RegionScene.kills / 2 {
+        var first = try RunningChild([RegionScene.peer, "clean", folder.path.string, "-"])
+        var second = try RunningChild([RegionScene.peer, "clean", folder.path.string, "-"])
+        #expect(RegionScene.eventually { first.output.contains("cleans") && second.output.contains("cleans") })
+        pgt_sleep_us(UInt32(random.below(5_000)))
+        first.kill()
+        second.kill()
+        // The used one is there, and the same; of the leftovers each is whole, and can be taken away or taken over.
+        let found = try SharedRegion(named: "used", in: runtime)
+        #expect(found.identifier == used.identifier, "round \(round)")
+        for listing in try runtime.regions() { #expect(listing.problem == nil, "round \(round): \(listing)") }
+        let next = try SharedRegion(
+          creating: RegionScene.layout(), named: "left-0", leftover: .replaceUnused, in: runtime)
+        _ = next.token
+      }
+    }
+    _ = try runtime.removeUnused(isDryRun: false)
+    #expect(try runtime.regions().map(\.name) == ["used"])
+    #expect(try runtime.regions().first?.identifier == used.identifier)
+  }
+
   @Test func `a ring's status counts what was sent, received and dropped, and knows the dead`() throws {
     let region = try SharedRegion(creating: RegionLayout(.ring("r", capacity: 64, producers: 2)))
     let reader = try SharedRegionReader(inheriting: region.descriptorForChild(as: .readOnly))
@@ -94,6 +154,30 @@ import _TestSupport
     let left = try reader.ringStatus("r")
     #expect(left.consumer == .none && left.lanes[0].producer == .none)
     #expect(code { _ = try reader.ringStatus("nothing") } == .noSuchPart)
+  }
+
+  @Test func `a broadcast's status shows its writer, who holds it up, and what was dropped`() throws {
+    let region = try SharedRegion(creating: RegionLayout(.broadcast("b", capacity: 128, followers: 3)))
+    let reader = try SharedRegionReader(inheriting: region.descriptorForChild(as: .readOnly))
+    let empty = try reader.broadcastStatus("b")
+    #expect(empty.writer == .none && empty.followers == [] && empty.followerLimit == 3 && empty.sentBytes == 0)
+    do {
+      var writer = try region.broadcastWriter(of: "b")
+      var first = try region.broadcastReader(of: "b", losing: .nothing)
+      let second = try region.broadcastReader(of: "b", losing: .nothing)
+      let one: [UInt8] = [9]
+      for _ in 0..<4 { #expect(try writer.trySend(one.span.bytes)) }
+      #expect(try first.tryReceive { _, _ in true } == true)
+      for _ in 0..<3 { #expect(try !writer.sendOrDrop(one.span.bytes)) }
+      let status = try reader.broadcastStatus("b")
+      #expect(status.writer == region.token && !status.isWriterDead && status.capacity == 128)
+      #expect(status.sentBytes == 128 && status.droppedMessages == 3)
+      #expect(status.followers.map(\.waitingBytes) == [96, 128])
+      #expect(status.followers.allSatisfy { $0.token == region.token && !$0.isDead })
+      #expect(second.lostCount == 0)
+    }
+    #expect(try region.broadcastStatus("b").followers == [])
+    #expect(code { _ = try reader.broadcastStatus("nothing") } == .noSuchPart)
   }
 
   @Test func `a producer that was killed is shown as dead`() throws {

@@ -159,7 +159,7 @@ import _TestSupport
     let scene = try Scene()
     let mutex = scene.mutex
     var random = Random(seed: 31)
-    let kills = RegionScene.isLong ? 5_000 : 150
+    let kills = RegionScene.kills
     var before: UInt64 = 0
     try withWatchdog("killed owners", seconds: RegionScene.isLong ? 3600 : 240) {
       var witness = try scene.peer("count")
@@ -188,5 +188,31 @@ import _TestSupport
     }
     print("killed owners: \(kills), \(deaths) of them with the lock, \(before) times locked")
     #expect(deaths > 0)
+  }
+
+  @Test(.rootOnly("PID namespaces")) func `a mutex is used within one PID namespace at a time`() throws {
+    guard Skips.require(Skips.hasProgram("unshare"), "PID namespaces", install: "apt-get install util-linux") else {
+      return
+    }
+    let folder = try NamedRegionTests.folder()
+    let region = try SharedRegion(
+      creating: RegionLayout(.mutex("account", protecting: 64)), named: "r", in: RuntimeFolder(folder.path))
+    func elsewhere() throws -> RunningChild {
+      try RunningChild([
+        "/usr/bin/env", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", RegionScene.peer, "count",
+        folder.path.string, "r",
+      ])
+    }
+    var first = try elsewhere()
+    #expect(first.line("attached ") != nil, "\(first.output)")
+    // There and here the numbers of threads mean different ones.
+    #expect(code { _ = try region.mutex("account") } == .notSupported)
+    var second = try elsewhere()
+    #expect(second.wait(seconds: 20) != 0 && second.output.contains("PID namespace"), "\(second.output)")
+    // Where nobody of the first is left, another one has it.
+    first.kill()
+    #expect(RegionScene.eventually { code { _ = try region.mutex("account") } == nil })
+    var third = try elsewhere()
+    #expect(third.wait(seconds: 20) != 0 && third.output.contains("PID namespace"), "\(third.output)")
   }
 }

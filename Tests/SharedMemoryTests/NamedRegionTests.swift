@@ -63,6 +63,33 @@ import _TestSupport
     #expect(token != .none)
   }
 
+  @Test func `a folder that has nothing above it is told with what to do`() throws {
+    let folder = try Self.folder()
+    let runtime = RuntimeFolder(folder.path.appending("none").appending("deeper"))
+    do {
+      _ = try SharedRegion(creating: RegionScene.layout(), named: "r", in: runtime)
+      Issue.record("it was made")
+    } catch {
+      #expect(error.code == .notFound && error.remedy.contains("Make that folder"), "\(error)")
+      #expect(error.description.contains("\(runtime.path)") && !error.description.contains("region list"), "\(error)")
+    }
+  }
+
+  @Test func `what is no region is not taken for a leftover`() throws {
+    let folder = try Self.folder()
+    let runtime = RuntimeFolder(folder.path)
+    let path = folder.appending("junk.region")
+    let file = try FileDescriptor.open(path, .writeOnly, options: .create, permissions: .ownerReadWrite)
+    _ = try file.writeAll("somebody's notes".utf8)
+    try file.close()
+    #expect(code { _ = try SharedRegion(creating: RegionScene.layout(), named: "junk", in: runtime) } == .notARegion)
+    #expect(code { try SharedRegion.remove(named: "junk", in: runtime) } == .notARegion)
+    let fifo = folder.appending("fifo.region")
+    #expect(fifo.withPlatformString { mkfifo($0, 0o600) } == 0)
+    #expect(code { _ = try SharedRegion(creating: RegionScene.layout(), named: "fifo", in: runtime) } == .notARegion)
+    #expect(access(path.string, F_OK) == 0 && access(fifo.string, F_OK) == 0)
+  }
+
   @Test func `names that are none are refused`() throws {
     let folder = try Self.folder()
     let names = ["", ".", "..", ".a", "a/b", "a b", "ä", "a\0", String(repeating: "x", count: 201)]
@@ -173,5 +200,104 @@ import _TestSupport
       #expect(made.count == 1 && failures.withLock { $0 } == [.alreadyExists])
       #expect(seen.withLock { $0 } == [made[0], made[0]])
     }
+  }
+
+  @Test func `while somebody is attached by a name it means that region, whoever removes and makes beside`() throws {
+    let folder = try Self.folder()
+    let runtime = RuntimeFolder(folder.path)
+    let end = pgt_now_ns() + (RegionScene.isLong ? 60_000_000_000 : 3_000_000_000)
+    let wrong = Locked<[String]>([])
+    let attached = Locked<Int>(0)
+    withWatchdog("one name", seconds: 120) {
+      onThreads(4) { thread in
+        while pgt_now_ns() < end {
+          do {
+            if thread == 0 {
+              _ = try runtime.removeUnused(isDryRun: false)
+              continue
+            }
+            let region =
+              thread == 1
+              ? try SharedRegion(creating: RegionScene.layout(peers: 8), named: "r", in: runtime)
+              : try SharedRegion(named: "r", in: runtime)
+            // Asked twice, so that a removal that has begun before the attachment is over.
+            for _ in 0..<2 {
+              sched_yield()
+              let now = try? SharedRegionReader(named: "r", in: runtime).identifier
+              if now != region.identifier {
+                wrong.withLock { $0.append("\(thread): \(region.identifier), \(now as Any)") }
+              }
+            }
+            attached.withLock { $0 += 1 }
+          } catch let error as SharedMemoryError
+            where [.notFound, .alreadyExists, .peersExhausted].contains(error.code)
+          {
+          } catch {
+            wrong.withLock { $0.append("\(thread): \(error)") }
+          }
+        }
+      }
+    }
+    #expect(wrong.withLock { $0.prefix(3) } == [])
+    #expect(attached.withLock { $0 } > 100)
+  }
+
+  static let makerSteps: [(String, [Int])] = [
+    ("region.build.size", [1]), ("region.build.room", [1]), ("region.build.write", [1]), ("region.attach.lock", [1]),
+    ("region.attach.map", [1]), ("peers.claim.field", [1, 8]), ("peers.claim.token", [1]), ("region.create.link", [1]),
+  ]
+
+  @Test(.enabled("debug builds only") { EventTests.killPointsAreThere() }, arguments: makerSteps)
+  func `a maker killed at a step leaves a whole region or none, and the next one makes it`(
+    _ step: String, _ passes: [Int]
+  ) throws {
+    for pass in passes {
+      let folder = try Self.folder()
+      let runtime = RuntimeFolder(folder.path)
+      var victim = try RunningChild(
+        [RegionScene.peer, "make", folder.path.string, "a"], environment: ["PAGEWISE_KILL_AT": "\(step):\(pass)"])
+      #expect(victim.wait(seconds: 20) == 256 + Int(SIGKILL), "\(step):\(pass) was not reached")
+      // Each of these comes before the name.
+      #expect(try runtime.regions() == [])
+      let region = try SharedRegion(creating: RegionScene.layout(), named: "a", leftover: .refuse, in: runtime)
+      let found = try SharedRegion(named: "a", in: runtime)
+      #expect(found.identifier == region.identifier)
+    }
+  }
+
+  static let removerSteps = ["region.remove.opened", "region.remove.locked", "region.remove.unlink"]
+
+  @Test(.enabled("debug builds only") { EventTests.killPointsAreThere() }, arguments: removerSteps)
+  func `a cleaner killed at a step leaves the name to the next one`(_ step: String) throws {
+    for pass in [1, 2] {
+      let folder = try Self.folder()
+      let runtime = RuntimeFolder(folder.path)
+      let used = try SharedRegion(creating: RegionScene.layout(), named: "used", in: runtime)
+      var victim = try RunningChild(
+        [RegionScene.peer, "clean", folder.path.string, "-"], environment: ["PAGEWISE_KILL_AT": "\(step):\(pass)"])
+      #expect(victim.wait(seconds: 20) == 256 + Int(SIGKILL), "\(step):\(pass) was not reached")
+      let left = try runtime.regions().map(\.name)
+      #expect(left.count == 2 && left.contains("used"), "\(left)")
+      // Found by its name while it is there, and then replaced, or removed.
+      if pass == 1 {
+        let name = try #require(left.first { $0 != "used" })
+        _ = try SharedRegion(named: name, in: runtime)
+        _ = try SharedRegion(creating: RegionScene.layout(), named: name, in: runtime)
+      }
+      _ = try runtime.removeUnused(isDryRun: false)
+      #expect(try runtime.regions().map(\.identifier) == [used.identifier])
+    }
+  }
+
+  @Test(
+    .enabled("debug builds only") { EventTests.killPointsAreThere() },
+    arguments: [("region.open.opened", "the new one"), ("region.remove.opened", "notFound")])
+  func `a name that is given to another region between opening and lock means that one`(
+    _ step: String, _ expected: String
+  ) throws {
+    let folder = try Self.folder()
+    var child = try RunningChild([RegionScene.peer, "overtaken", folder.path.string, step])
+    #expect(child.wait(seconds: 20) == 0, "\(child.output)")
+    #expect(child.output == "\(expected)\nkept\n")
   }
 }

@@ -78,7 +78,7 @@ import _TestSupport
     let scene = try Scene()
     var child = try scene.peer("fork")
     let token = try scene.token(child)
-    let grandchild = try #require(child.line("child ").flatMap { Int32($0) }, "\(child.output)")
+    let grandchild = try #require(child.line("forked ").flatMap { Int32($0) }, "\(child.output)")
     defer { kill(grandchild, SIGKILL) }
     #expect(child.line("child: ") == "forked" && !child.output.contains("no error"))
     check(!scene.region.isDead(token))
@@ -87,11 +87,23 @@ import _TestSupport
     #expect(kill(grandchild, 0) == 0, "the child outlives it")
   }
 
+  @Test func `a forked child can use none of the ends it has copies of, and giving them up takes nothing away`() throws
+  {
+    let scene = try Scene()
+    var child = try scene.peer("fork-ends")
+    #expect(child.wait(seconds: 20) == 0, "\(child.output)")
+    let lines = Set(child.output.split(separator: "\n").map(String.init))
+    let tries = [
+      "send", "send in place", "receive", "receive a batch", "broadcast", "follow", "store", "lock", "wait", "open",
+    ]
+    #expect(lines == Set(tries.map { "\($0): forked" } + ["parent: 2 2 true"]))
+  }
+
   @Test func `a forked child that attaches has a place of its own`() throws {
     let scene = try Scene()
     var child = try scene.peer("attach-forked")
     let token = try scene.token(child)
-    let grandchild = try #require(child.line("child ").flatMap { Int32($0) }, "\(child.output)")
+    let grandchild = try #require(child.line("forked ").flatMap { Int32($0) }, "\(child.output)")
     defer { kill(grandchild, SIGKILL) }
     let second = try scene.token(child, "child attached ")
     #expect(second != token && !scene.region.isDead(second))
@@ -166,10 +178,41 @@ import _TestSupport
     }
   }
 
+  static let steps: [(String, [Int])] = [
+    ("region.attach.lock", [1, 2]), ("region.attach.map", [1, 2]), ("peers.claim.lock", [1, 2, 3]),
+    ("peers.claim.empty", [1, 2]), ("peers.claim.field", [1, 4, 5, 7, 10, 12]), ("peers.claim.token", [1, 2]),
+    ("peers.release.token", [1, 2]), ("peers.release.lock", [1, 2]),
+  ]
+
+  @Test(.enabled("debug builds only") { EventTests.killPointsAreThere() }, arguments: steps)
+  func `a peer killed at a step of coming or going leaves its place to others, and no half of itself`(
+    _ step: String, _ passes: [Int]
+  ) throws {
+    for pass in passes {
+      let scene = try Scene(peers: 3)
+      let own = scene.region.token
+      var victim = try scene.peer("churn", environment: ["PAGEWISE_KILL_AT": "\(step):\(pass)"])
+      #expect(victim.wait(seconds: 20) == 256 + Int(SIGKILL), "\(step):\(pass) was not reached")
+      let used = Set(victim.output.split(separator: "\n").compactMap { RegionScene.token(String($0)) })
+      check(!scene.region.isDead(own))
+      for peer in scene.region.peers() where peer.token != own {
+        #expect(peer.isDead && peer.process == victim.pid && peer.label == "_RegionPeer", "\(step):\(pass): \(peer)")
+      }
+      // Both other places can be had, by tokens that were never anybody's.
+      let runtime = RuntimeFolder(scene.folder.path)
+      let one = try SharedRegion(named: "r", in: runtime)
+      let two = try SharedRegion(named: "r", in: runtime)
+      #expect(Set([own, one.token, two.token]).count == 3 && used.isDisjoint(with: [one.token, two.token]))
+      let peers = scene.region.peers()
+      #expect(peers.count == 3 && peers.allSatisfy { !$0.isDead })
+      #expect(code { _ = try SharedRegion(named: "r", in: runtime) } == .peersExhausted)
+    }
+  }
+
   @Test func `peers killed at random while they come and go leave every place usable`() throws {
     let scene = try Scene(peers: 4)
     var random = Random(seed: 8)
-    let kills = RegionScene.isLong ? 2_000 : 100
+    let kills = RegionScene.kills
     var comings = 0
     for _ in 0..<kills {
       var child = try scene.peer("churn")

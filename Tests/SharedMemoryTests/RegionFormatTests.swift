@@ -68,6 +68,60 @@ import _TestSupport
     return bytes.withUnsafeBytes { pgw_crc32c(pgw_crc32c(0, $0.baseAddress, 64), $0.baseAddress! + 128, parts * 128) }
   }
 
+  /// What is at an offset of a part, as words.
+  static func words(_ region: borrowing SharedRegion, _ offset: Int, _ count: Int) throws -> [UInt64] {
+    let file = try region.descriptorForChild()
+    defer { try? file.close() }
+    var words = [UInt64](repeating: 0, count: count)
+    let got = try words.withUnsafeMutableBytes {
+      try file.read(fromAbsoluteOffset: Int64(65_536 + 64 * 128 + offset), into: $0)
+    }
+    try #require(got == count * 8)
+    return words.map { UInt64(littleEndian: $0) }
+  }
+
+  @Test func `the channels of version 1 are these words`() throws {
+    let abc = Array("abcdefghij".utf8)
+    let low: UInt64 = 0x6867_6665_6463_6261
+    do {
+      // A lane of 256 bytes: two messages, one of them consumed.
+      let region = try SharedRegion(creating: RegionLayout(.ring("r", capacity: 256)))
+      var producer = try region.producer(of: "r")
+      var consumer = try region.consumer(of: "r")
+      try producer.send(abc.span.bytes, type: 7)
+      try producer.send(RawSpan(), type: 1)
+      check(try consumer.tryReceive { _, _ in true } == true, "received")
+      let token = region.token.rawValue
+      #expect(try Self.words(region, 0, 1) == [token])
+      #expect(try Self.words(region, 256, 3) == [32, token, 0])
+      #expect(try Self.words(region, 256 + 128, 1) == [24])
+      #expect(try Self.words(region, 256 + 384, 4) == [10 | 7 << 32, low, 0x6A69, 1 << 32])
+    }
+    do {
+      let region = try SharedRegion(creating: RegionLayout(.broadcast("b", capacity: 256, followers: 1)))
+      var writer = try region.broadcastWriter(of: "b")
+      let follower = try region.broadcastReader(of: "b", losing: .nothing)
+      check(try writer.trySend(abc.span.bytes, type: 7), "sent")
+      check(try writer.trySend(RawSpan(), type: 1), "sent")
+      let token = region.token.rawValue
+      // Tail, writer, intent, dropped, joins; the follower's place; the data.
+      #expect(try Self.words(region, 0, 5) == [64, token, 64, 0, 1])
+      #expect(try Self.words(region, 384, 2) == [token, 0])
+      let first: UInt64 = 10 | 7 << 32
+      #expect(
+        try Self.words(region, 384 + 128, 8) == [first, 1, low, 0x6A69, first, 1 << 32, 2, 1 << 32])
+      _ = follower.lostCount
+    }
+    do {
+      let region = try SharedRegion(creating: RegionLayout(.cell("c", of: UInt64.self)))
+      var writer = try region.cellWriter("c", of: UInt64.self)
+      try writer.store(5)
+      try writer.store(6)
+      #expect(try Self.words(region, 0, 2) == [2, region.token.rawValue])
+      #expect(try Self.words(region, 128, 1) == [6] && Self.words(region, 256, 1) == [5])
+    }
+  }
+
   @Test func `every changed byte of a header is an error or changes nothing`() throws {
     let region = try SharedRegion(creating: RegionScene.layout())
     let descriptor = try region.descriptorForChild()

@@ -13,6 +13,8 @@ import _TestSupport
 
 enum RegionScene {
   static let isLong = getenv("PAGEWISE_LONG") != nil
+  /// Processes that each soak kills at random moments.
+  static let kills = isLong ? 10_000 : 500
 
   /// The program that takes part, which stands beside the tests.
   static let peer: String = {

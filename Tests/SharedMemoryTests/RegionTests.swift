@@ -198,7 +198,8 @@ import _TestSupport
       var child = try RunningChild([RegionScene.peer, "connect", path.string])
       let token = try #require(RegionScene.token(child.line("attached ")), "\(child.output)")
       #expect(try one.counters("served")[0] == 1 && !one.isDead(token))
-      #expect(RegionScene.eventually { server.servedCount == 2 })
+      // The server that asked whether this one lives may have been handed the region as well.
+      #expect(RegionScene.eventually { server.servedCount >= 2 })
       child.kill()
       #expect(RegionScene.eventually { one.isDead(token) })
       // The server lives on without the value that it was made from.
@@ -206,6 +207,108 @@ import _TestSupport
     #expect(code { _ = try SharedRegion(connectingTo: path) } == .notFound)
     #expect(access(path.string, F_OK) != 0)
     #expect(code { _ = try region.serve(at: FilePath(String(repeating: "x", count: 200))) } == .invalidArgument)
+  }
+
+  @Test func `a file that is no socket is nobody's leftover`() throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.appending("data")
+    let file = try FileDescriptor.open(path, .writeOnly, options: .create, permissions: .ownerReadWrite)
+    _ = try file.closeAfter { try file.writeAll("kept".utf8) }
+    let region = try SharedRegion(creating: RegionScene.layout())
+    #expect(code { _ = try region.serve(at: path) } == .alreadyExists)
+    #expect(ProcessView.text(path) == "kept")
+    #expect(code { _ = try region.serve(at: "/") } == .invalidArgument)
+    #expect(code { _ = try region.serve(at: "") } == .invalidArgument)
+    #expect(code { _ = try region.serve(at: folder.appending("none/socket")) } == .notFound)
+  }
+
+  @Test func `of many servers that find a leftover one takes it over, and it is reached`() throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.appending("socket")
+    let layout = RegionScene.layout()
+    withWatchdog("servers of one leftover") {
+      for _ in 0..<40 {
+        let listener = path.withPlatformString { pgw_socket_listen($0, 1) }
+        #expect(listener >= 0)
+        close(listener)
+        let winners = Locked(0)
+        let ended = Locked(0)
+        onThreads(4) { _ in
+          do {
+            let region = try SharedRegion(creating: layout)
+            do {
+              let server = try region.serve(at: path)
+              winners.withLock { $0 += 1 }
+              ended.withLock { $0 += 1 }
+              // It serves until the others were told.
+              while ended.withLock({ $0 < 4 }) { usleep(100) }
+              let reached = try SharedRegion(connectingTo: path)
+              check(reached.identifier == region.identifier, "another region is reached")
+              check(RegionScene.eventually { server.servedCount >= 1 }, "another server has answered")
+            } catch let error as SharedMemoryError {
+              ended.withLock { $0 += 1 }
+              check(error.code == .alreadyExists, "\(error)")
+            }
+          } catch {
+            Issue.record("\(error)")
+          }
+        }
+        #expect(winners.withLock { $0 } == 1)
+        #expect(access(path.string, F_OK) != 0)
+      }
+    }
+  }
+
+  @Test(
+    .enabled("debug builds only") { EventTests.killPointsAreThere() },
+    arguments: ["socket.make.replace", "socket.make.again", "socket.make.listening"])
+  func `while one server takes a socket over no other one can`(_ step: String) throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.appending("socket")
+    let listener = path.withPlatformString { pgw_socket_listen($0, 1) }
+    #expect(listener >= 0)
+    close(listener)
+    var child = try RunningChild([RegionScene.peer, "serve-beside", path.string, step])
+    #expect(child.wait(seconds: 20) == 0, "\(child.output)")
+    #expect(child.output == "inUse\nreached\n")
+  }
+
+  static let serverSteps = [
+    "socket.make.lock", "socket.make.replace", "socket.make.again", "socket.make.listening", "socket.remove.unlink",
+  ]
+
+  @Test(.enabled("debug builds only") { EventTests.killPointsAreThere() }, arguments: serverSteps)
+  func `a server killed at a step leaves its socket to the next one`(_ step: String) throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.appending("socket")
+    let listener = path.withPlatformString { pgw_socket_listen($0, 1) }
+    #expect(listener >= 0)
+    close(listener)
+    var victim = try RunningChild([RegionScene.peer, "serve", path.string], environment: ["PAGEWISE_KILL_AT": step])
+    #expect(victim.wait(seconds: 20) == 256 + Int(SIGKILL), "\(step) was not reached: \(victim.output)")
+    let region = try SharedRegion(creating: RegionScene.layout())
+    do {
+      let server = try region.serve(at: path)
+      let reached = try SharedRegion(connectingTo: path)
+      #expect(reached.identifier == region.identifier)
+      #expect(RegionScene.eventually { server.servedCount == 1 })
+    }
+    #expect(access(path.string, F_OK) != 0)
+  }
+
+  @Test func `a server's end leaves a file of its name that is not its own`() throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.appending("socket")
+    let region = try SharedRegion(creating: RegionScene.layout())
+    do {
+      let server = try region.serve(at: path)
+      #expect(unlink(path.string) == 0)
+      let other = path.withPlatformString { pgw_socket_listen($0, 1) }
+      #expect(other >= 0)
+      close(other)
+      #expect(server.servedCount == 0)
+    }
+    #expect(access(path.string, F_OK) == 0)
   }
 
   @Test func `a socket that a killed server has left is taken over`() throws {
@@ -221,6 +324,49 @@ import _TestSupport
     #expect(reader.identifier == region.identifier)
     #expect(code { _ = try SharedRegion(connectingTo: path) } == .permissionDenied)
     #expect(RegionScene.eventually { server.servedCount == 2 })
+  }
+
+  @Test func `who serves and does not answer is waited for until the deadline`() throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.appending("socket")
+    let listener = path.withPlatformString { pgw_socket_listen($0, 1) }
+    #expect(listener >= 0)
+    defer { close(listener) }
+    // The first ones find a place in its queue; later ones do not even get that far.
+    for _ in 0..<4 {
+      let start = pgt_now_ns()
+      #expect(code { _ = try SharedRegion(connectingTo: path, until: .after(.milliseconds(50))) } == .timedOut)
+      #expect(pgt_now_ns() - start >= 50_000_000)
+      #expect(code { _ = try SharedRegionReader(connectingTo: path, until: .now) } == .timedOut)
+    }
+  }
+
+  @Test func `programs that are started together and inherit two descriptors are known to live one by one`() throws {
+    let region = try SharedRegion(creating: RegionScene.layout())
+    let (first, second) = (try region.descriptorForChild(), try region.descriptorForChild())
+    // Both have both.
+    var one = try RunningChild([RegionScene.peer, "inherit", "\(first.rawValue)"])
+    var two = try RunningChild([RegionScene.peer, "inherit", "\(second.rawValue)"])
+    let token = try #require(RegionScene.token(one.line("attached ")), "\(one.output)")
+    let other = try #require(RegionScene.token(two.line("attached ")), "\(two.output)")
+    one.kill()
+    // Also while the parent has not closed its own.
+    #expect(RegionScene.eventually { region.isDead(token) })
+    check(!region.isDead(other))
+    try first.close()
+    try second.close()
+    check(!region.isDead(other))
+    two.kill()
+    #expect(RegionScene.eventually { region.isDead(other) })
+  }
+
+  @Test func `a descriptor for reading that was inherited is none for writing`() throws {
+    let region = try SharedRegion(creating: RegionScene.layout())
+    let first = try region.descriptorForChild(as: .readOnly)
+    // Also for its owner, whom the kernel would let open the file anew.
+    #expect(code { _ = try SharedRegion(inheriting: first) } == .permissionDenied)
+    let reader = try SharedRegionReader(inheriting: region.descriptorForChild(as: .readOnly))
+    #expect(reader.identifier == region.identifier)
   }
 
   @Test func `a started program inherits the region`() throws {

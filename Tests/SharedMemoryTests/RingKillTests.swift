@@ -65,7 +65,9 @@ import _TestSupport
     "bell.await.count", "sleepers.announce", "sleepers.raise", "sleepers.fence", "sleepers.sleep",
   ]
   static let producerSteps = [
-    "owner.load", "owner.take", "ring.produce.tail", "ring.produce.head", "ring.reserve.head", "ring.commit.filling",
+    "owner.load", "owner.take", "ring.produce.tail", "ring.produce.head", "ring.produce.fence", "ring.reserve.head",
+    "ring.reserve.fence",
+    "ring.commit.filling",
     "ring.commit.header", "ring.commit.tail", "bell.ring.fence", "sleepers.wanted", "sleepers.woken", "bell.ring.add",
     "sleepers.wake", "sleepers.store", "bell.await.count", "sleepers.announce", "sleepers.raise", "sleepers.fence",
     "sleepers.sleep", "ring.leave",
@@ -73,6 +75,8 @@ import _TestSupport
 
   @Test(.enabled("debug builds only") { EventTests.killPointsAreThere() }, arguments: producerSteps)
   func `a producer killed at a step has sent what it counted and at most one more`(_ step: String) throws {
+    let watchdog = Watchdog("killed at \(step)", seconds: 200)
+    defer { watchdog.stop() }
     for pass in RegionScene.isLong ? [1, 2, 3, 5, 8, 13] : [1, 3] {
       // Once at the beginning is all that there is of these.
       if pass > 1, step.hasPrefix("owner") || step.hasPrefix("ring.produce") || step == "ring.leave" { continue }
@@ -115,6 +119,26 @@ import _TestSupport
     }
   }
 
+  @Test(
+    .enabled("debug builds only") { EventTests.killPointsAreThere() }, arguments: ["ring.drop.load", "ring.drop.store"])
+  func `a producer killed where it drops has counted all but one`(_ step: String) throws {
+    let watchdog = Watchdog("killed at \(step)", seconds: 200)
+    defer { watchdog.stop() }
+    for pass in [1, 5] as [UInt64] {
+      let scene = try Scene()
+      var victim = try scene.peer("drop", [], killedAt: "\(step):\(pass)")
+      #expect(victim.wait(seconds: 20) == 256 + Int(SIGKILL), "\(step):\(pass) was not reached")
+      #expect(try scene.region.counters("sent")[0] == pass - 1)
+      #expect(try scene.region.ringStatus("ring").lanes[0].droppedMessages == pass - 1)
+      // The next one counts on.
+      var successor = try scene.peer("drop", [])
+      #expect(successor.wait(seconds: 20) == 0, "\(successor.output)")
+      #expect(try scene.region.ringStatus("ring").lanes[0].droppedMessages == pass - 1 + 100)
+      var consumer = try scene.region.consumer(of: "ring")
+      check(try consumer.tryReceive(upTo: 100) { bytes, _ in check(bytes.byteCount == 16) } == 10, "what was sent")
+    }
+  }
+
   static let consumerSteps = [
     "owner.load", "owner.take", "ring.consume.head", "ring.consume.tail", "ring.next.tail", "ring.next.header",
     "ring.consume.store", "bell.ring.fence", "sleepers.wanted", "sleepers.woken", "bell.ring.add", "sleepers.wake",
@@ -124,6 +148,8 @@ import _TestSupport
 
   @Test(.enabled("debug builds only") { EventTests.killPointsAreThere() }, arguments: consumerSteps)
   func `a consumer killed at a step leaves to its successor what it has not given back`(_ step: String) throws {
+    let watchdog = Watchdog("killed at \(step)", seconds: 200)
+    defer { watchdog.stop() }
     for pass in RegionScene.isLong ? [1, 2, 3, 5, 8, 13] : [1, 3] {
       // Once at the beginning, or while the producer sleeps, is all that is sure.
       let isOnce = step.hasPrefix("owner") || ["ring.consume.head", "ring.consume.tail", "ring.leave"].contains(step)
@@ -145,9 +171,6 @@ import _TestSupport
     }
   }
 
-  /// In all, over both ends.
-  static let kills = RegionScene.isLong ? 10_000 : 500
-
   @Test func `producers killed at random lose nothing that they counted`() throws {
     let scene = try Scene(capacity: 1024, producers: 2)
     let sent = try scene.region.counters("sent")
@@ -156,7 +179,7 @@ import _TestSupport
     var random = Random(seed: 21)
     var recovery: [UInt64] = []
     try withWatchdog("killed producers", seconds: RegionScene.isLong ? 3600 : 300) {
-      for run in 1...UInt64(Self.kills / 2) {
+      for run in 1...UInt64(RegionScene.kills) {
         var victim = try scene.peer("produce", ["\(run)", "1000000000"])
         let end = pgt_now_ns() + 3_000_000 + UInt64(random.below(15_000_000))
         while pgt_now_ns() < end || received.runs[run] == nil {
@@ -192,7 +215,7 @@ import _TestSupport
     let count: UInt64 = 1 << 40
     try withWatchdog("killed consumers", seconds: RegionScene.isLong ? 3600 : 300) {
       var producer = try scene.peer("produce", ["0", "\(count)"])
-      for round in 1...UInt64(Self.kills / 2) {
+      for round in 1...UInt64(RegionScene.kills) {
         let before = marks[1]
         var victim = try scene.peer("consume", ["\(count)"])
         pgt_sleep_us(UInt32(3_000 + random.below(15_000)))
@@ -204,6 +227,6 @@ import _TestSupport
       }
       producer.kill()
     }
-    print("killed consumers: \(Self.kills / 2), \(marks[1]) messages handled, \(marks[2]) came again")
+    print("killed consumers: \(RegionScene.kills), \(marks[1]) messages handled, \(marks[2]) came again")
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import SharedMemory
+@_spi(Testing) import SharedMemory
 import SystemPackage
 import Testing
 import _CTestSupport
@@ -24,6 +24,25 @@ import _TestSupport
 
   static func receive(_ consumer: inout RingConsumer) throws -> [UInt8]? {
     try consumer.tryReceive { bytes, _ in bytes.withUnsafeBytes { Array($0) } }
+  }
+
+  @Test func `who spins in vain four times nearly stops it, until it is of use again`() {
+    var record = SpinRecord()
+    var tries: [Int: Int] = [:]
+    for wait in 0..<100 {
+      if record.limit > 0 { tries[wait] = record.limit }
+      record.count(slept: true)
+    }
+    let (most, few) = (SpinRecord.most, SpinRecord.few)
+    #expect(
+      tries == [
+        0: most, 1: most, 2: most, 3: most, 8: few, 16: few, 24: few, 32: few, 40: few, 48: few, 56: few, 64: most,
+        72: few, 80: few, 88: few, 96: few,
+      ])
+    record.count(slept: false)
+    #expect(record.limit == most)
+    for _ in 0..<4 { record.count(slept: true) }
+    #expect(record.limit == 0)
   }
 
   @Test func `a message comes out as it went in, with its type`() throws {
@@ -113,6 +132,36 @@ import _TestSupport
         == 3)
     #expect(seen == [0, 1, 2, 0, 1, 2, 3, 4])
     #expect(try consumer.tryReceive(upTo: 9) { _, _ in } == 0)
+  }
+
+  @Test func `a batch is given back once it is settled, and comes again when that throws`() throws {
+    struct Stop: Error {}
+    let region = try Self.region()
+    var producer = try region.producer(of: "r")
+    var consumer = try region.consumer(of: "r")
+    var seen: [UInt8] = []
+    var settled: [Int] = []
+    var isFailing = true
+    func receive(_ limit: Int) throws -> Int {
+      try consumer.receive(
+        upTo: limit, until: .now,
+        { bytes, _ in seen.append(bytes.unsafeLoad(fromByteOffset: 0, as: UInt8.self)) },
+        settle: {
+          #expect(try region.ringStatus("r").lanes[0].receivedBytes == UInt64(16 * settled.reduce(0, +)))
+          if isFailing { throw Stop() }
+          settled.append(seen.count)
+          seen = []
+        })
+    }
+    #expect(code { _ = try receive(9) } == .timedOut, "nothing is not settled")
+    for value in 0..<5 as Range<UInt8> { #expect(try Self.send(&producer, [value])) }
+    for limit in [1, 5, 9] { #expect(throws: Stop.self) { _ = try receive(limit) } }
+    #expect(seen == [0, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4])
+    seen = []
+    isFailing = false
+    #expect(try receive(2) == 2 && receive(9) == 3)
+    #expect(settled == [2, 3])
+    #expect(try region.ringStatus("r").lanes[0].waitingBytes == 0)
   }
 
   @Test func `ends belong to one at a time, and a ring goes on where it was`() throws {
@@ -252,5 +301,80 @@ import _TestSupport
     var last: SharedMemoryError.Code? = nil
     for _ in 0..<100 where last == nil { last = code { _ = try Self.send(&producer, [3]) } }
     #expect(last == .peerMisbehaved)
+  }
+
+  @Test func `a message beyond what was committed, or over the end of the ring, is an error`() throws {
+    let folder = try NamedRegionTests.folder()
+    let runtime = RuntimeFolder(folder.path)
+    // After the ring lies what is nobody's message.
+    let layout = RegionLayout(.ring("r", capacity: 256), .bytes("next", count: 4096))
+    let region = try SharedRegion(creating: layout, named: "r", in: runtime)
+    let file = try FileDescriptor.open(folder.appending("r.region"), .readWrite)
+    defer { try? file.close() }
+    let data = Int64(65_536 + 64 * 128) + 256 + 384
+    // Each length that a message of this ring can have.
+    for claimed in UInt8(9)...120 {
+      var producer = try region.producer(of: "r")
+      var consumer = try region.consumer(of: "r")
+      let position = try region.ringStatus("r").lanes[0].receivedBytes
+      #expect(try Self.send(&producer, [UInt8](repeating: 1, count: 8)))
+      _ = try file.writeAll(toAbsoluteOffset: data + Int64(position % 256), [claimed])
+      #expect(code { _ = try Self.receive(&consumer) } == .peerMisbehaved, "\(claimed)")
+      _ = try file.writeAll(toAbsoluteOffset: data + Int64(position % 256), [8])
+      #expect(try Self.receive(&consumer)?.count == 8)
+      // Now one at the very end, which what was committed would cover.
+      while try region.ringStatus("r").lanes[0].receivedBytes % 256 != 240 {
+        #expect(try Self.send(&producer, [UInt8](repeating: 1, count: 8)))
+        #expect(try Self.receive(&consumer)?.count == 8)
+      }
+      for _ in 0..<8 { #expect(try Self.send(&producer, [UInt8](repeating: 1, count: 8))) }
+      _ = try file.writeAll(toAbsoluteOffset: data + 240, [claimed])
+      #expect(code { _ = try Self.receive(&consumer) } == .peerMisbehaved, "\(claimed)")
+      _ = try file.writeAll(toAbsoluteOffset: data + 240, [8])
+      for _ in 0..<8 { #expect(try Self.receive(&consumer)?.count == 8) }
+    }
+  }
+
+  @Test func `a damaged message in a batch ends it, and is met again and never passed over`() throws {
+    // Each mark that is none of a message, in the header of the third of five.
+    for mark in [1, 2, 3, 15] {
+      for distrusts in [false, true] {
+        let region =
+          distrusts
+          ? try SharedRegion(creating: RegionLayout(.ring("r", capacity: 1024))).distrustingPeers()
+          : try SharedRegion(creating: RegionLayout(.ring("r", capacity: 1024)))
+        let hostile = try DistrustTests.Hostile(region)
+        defer { withExtendedLifetime(hostile) {} }
+        var producer = try region.producer(of: "r")
+        var consumer = try region.consumer(of: "r")
+        for value in 1...5 as ClosedRange<UInt8> { #expect(try Self.send(&producer, [value])) }
+        let header = 65_536 + 64 * 128 + 256 + 384 + 32
+        hostile.bytes[header + 6] |= UInt8(mark) << 1
+        var seen: [UInt8] = []
+        let count = try consumer.tryReceive(upTo: 10) { bytes, _ in seen.append(bytes.unsafeLoad(as: UInt8.self)) }
+        #expect(count == 2 && seen == [1, 2])
+        for _ in 0..<3 {
+          #expect(code { _ = try consumer.tryReceive(upTo: 10) { _, _ in } } == .peerMisbehaved)
+          #expect(code { _ = try Self.receive(&consumer) } == .peerMisbehaved)
+        }
+        hostile.bytes[header + 6] &= 1
+        // Right again: nothing was lost. Who distrusts has closed the channel.
+        if distrusts {
+          #expect(code { _ = try Self.receive(&consumer) } == .peerMisbehaved)
+        } else {
+          for value in 3...5 as ClosedRange<UInt8> { #expect(try Self.receive(&consumer) == [value]) }
+        }
+      }
+    }
+  }
+
+  @Test func `no message is longer than a length can say`() throws {
+    for power in 6...36 {
+      let ring = try #require(RingShape(laneCount: 1, capacity: 1 << power))
+      let broadcast = try #require(BroadcastShape(capacity: 1 << power, followerLimit: 0))
+      // Also what is left before the end of the ring, which is less than the message and its word.
+      #expect(RingLane.footprint(ring.payloadLimit) - 8 <= UInt32.max && ring.payloadLimit <= 1 << power)
+      #expect(broadcast.payloadLimit <= UInt32.max)
+    }
   }
 }

@@ -10,6 +10,18 @@ public func withWatchdog<R>(_ what: String, seconds: Int = 60, _ body: () throws
   return try body()
 }
 
+/// The same for the rest of a scope: `defer { watchdog.stop() }`. For bodies that hold what no closure can.
+public struct Watchdog: Sendable {
+  private let ticket: CInt
+
+  public init(_ what: String, seconds: Int) {
+    ticket = pgt_watchdog_ticket()
+    pgt_watchdog_start(ticket, UInt32(seconds), what)
+  }
+
+  public func stop() { pgt_watchdog_stop(ticket) }
+}
+
 /// Runs `body` on `count` threads of its own and waits for all of them. What the threads share is the test's affair.
 public func onThreads(_ count: Int, _ body: (Int) -> Void) {
   final class Box {

@@ -37,13 +37,30 @@ bool pgw_token_watch_fork(int descriptor);
 /// Call before the descriptor is closed.
 void pgw_token_forget(int descriptor);
 /// How many forks lie between this process and the first of its line that used a token. A handle made before a fork knows an older number.
-uint64_t pgw_fork_generation(void);
+/// Asked with each message, hence no call.
+static inline uint64_t pgw_fork_generation(void) {
+  extern uint64_t pgw_generation;
+  return __atomic_load_n(&pgw_generation, __ATOMIC_RELAXED);
+}
 
 // Words in shared memory
 
 /// Sleeps until *word is no longer `expected`, somebody wakes, or `deadline_ns` of the monotonic clock (UINT64_MAX: none). 0 when woken; -1
 /// and EAGAIN (the word differs), ETIMEDOUT or EINTR.
 int pgw_word_wait(const uint32_t *word, uint32_t expected, uint64_t deadline_ns);
+/// A word that one call of pgw_words_wait waits for, with others.
+typedef struct pgw_word_wait_entry {
+  const uint32_t *word;
+  uint32_t expected;
+} pgw_word_wait_entry;
+enum { PGW_WORDS_LIMIT = 128 };
+/// Sleeps until one of up to PGW_WORDS_LIMIT words is no longer what is expected, somebody wakes one of them, or the deadline. 0 when woken; -1 and EAGAIN
+/// (a word differs), ETIMEDOUT, EINTR; ENOSYS, EPERM where the kernel (before Linux 5.16), or a filter of its calls, does not have it.
+int pgw_words_wait(const pgw_word_wait_entry *entries, int count, uint64_t deadline_ns);
+/// A descriptor that becomes readable by pgw_event_signal (eventfd), non-blocking and close-on-exec. -1 and errno; ENOSYS where there is none.
+int pgw_event_descriptor(void);
+int pgw_event_signal(int descriptor);
+int pgw_event_clear(int descriptor);
 /// A moment of waiting in a loop, for the processor.
 static inline void pgw_pause(void) {
 #if defined(__x86_64__)
@@ -52,8 +69,9 @@ static inline void pgw_pause(void) {
   __asm__ volatile("isb");
 #endif
 }
-/// Processors that this thread may run on.
+/// Processors of the machine, and those that this thread may run on.
 int pgw_processor_count(void);
+int pgw_allowed_processor_count(void);
 /// Wakes up to `count` sleepers of every process. How many there were.
 int pgw_word_wake(const uint32_t *word, int count);
 
@@ -87,6 +105,8 @@ void pgw_sleep_until(uint64_t deadline_ns);
 /// The same description under a new number that stays open over exec; and the same number with close-on-exec set. -1 and errno.
 int pgw_duplicate_inherited(int descriptor);
 int pgw_close_on_exec(int descriptor);
+/// Whether it was opened for writing.
+bool pgw_can_write(int descriptor);
 
 // Unix sockets
 
@@ -94,7 +114,7 @@ int pgw_close_on_exec(int descriptor);
 int pgw_socket_pair(int out[2]);
 /// Binds and listens at a path; the file is made with mode 0600. -1 and errno; ENAMETOOLONG beyond 107 bytes.
 int pgw_socket_listen(const char *path, int backlog);
-int pgw_socket_connect(const char *path);
+int pgw_socket_connect(const char *path, uint64_t deadline_ns);
 int pgw_socket_accept(int descriptor);
 enum { PGW_DESCRIPTORS = 2 };
 /// Sends `count` bytes (at most 4,096) and up to PGW_DESCRIPTORS descriptors. 0 or -1; EPIPE without a signal.
@@ -116,6 +136,11 @@ int pgw_link_unnamed(int descriptor, int folder, const char *name);
 int pgw_make_private_folder(const char *path);
 /// Opens a folder, never through a symbolic link.
 int pgw_open_folder(const char *path);
+/// Opens a folder, through symbolic links. One that may not be read can be used for names below it, and not be locked.
+int pgw_open_linked_folder(const char *path);
+/// A lock of an open folder that ends with it (flock). Does not wait: EWOULDBLOCK while somebody else has it.
+int pgw_lock_folder(int folder);
+int pgw_unlock_folder(int folder);
 /// Opens a file of the folder for reading and writing, or for reading, never through a symbolic link.
 int pgw_open_in(int folder, const char *name, bool for_writing);
 /// An unnamed file in the open folder, mode 0600.

@@ -25,34 +25,49 @@ public struct SharedCell<Value: FixedLayout>: Sendable {
     self.offset = offset
   }
 
-  fileprivate static var wordCount: Int { (MemoryLayout<Value>.size + 7) / 8 }
-
-  private var cell: CellProtocol<RegionWords> {
-    unsafe CellProtocol(words: RegionWords(base: storage.base + offset), byteCount: MemoryLayout<Value>.size)
-  }
-
   /// The latest value; nil before the first one.
   ///
-  /// - Throws: ``SharedMemoryError``: `faulted`; `timedOut` when the writer completed a value during each of 10,000 attempts, which takes a writer that does
+  /// - Throws: ``SharedMemoryError``: `faulted`; `timedOut` when the writer completed a value during each of 10,000 attempts and 100 ms, which takes a writer that does
   ///   nothing else.
+  @inlinable
   public func load() throws(SharedMemoryError) -> Value? { try loadNumbered()?.value }
 
   /// The latest value and how many there were up to it.
   ///
   /// - Throws: as ``load()``.
+  @inlinable
   public func loadNumbered() throws(SharedMemoryError) -> (value: Value, number: UInt64)? {
-    var found: UInt64? = nil
-    let value = unsafe withUnsafeTemporaryAllocation(byteCount: Self.wordCount * 8, alignment: 16) { buffer in
-      for _ in 0..<10_000 where found == nil {
-        found = cell.read(Self.wordCount) { index, word in
-          unsafe buffer.storeBytes(of: word, toByteOffset: index &* 8, as: UInt64.self)
-        }
+    let byteCount = MemoryLayout<Value>.size
+    let count = max(1, (byteCount &+ 7) / 8)
+    // The buffer is of a size that the compiler knows where the type is known, and then a part of the caller's frame.
+    let found = unsafe withUnsafeTemporaryAllocation(byteCount: count &* 8, alignment: 16) {
+      (buffer) -> Result<(Value, UInt64)?, SharedMemoryError> in
+      do throws(SharedMemoryError) {
+        let number = unsafe try read(byteCount, into: buffer.baseAddress!)
+        return .success(number == 0 ? nil : unsafe (buffer.load(as: Value.self), number))
+      } catch {
+        return .failure(error)
       }
-      return found ?? 0 == 0 ? nil : unsafe buffer.load(as: Value.self)
+    }
+    return try found.get()
+  }
+
+  /// Copies the latest value, as words. Its number, 0 when there is none.
+  @usableFromInline
+  internal func read(_ byteCount: Int, into start: UnsafeMutableRawPointer) throws(SharedMemoryError) -> UInt64 {
+    let cell = unsafe CellProtocol(words: RegionWords(base: storage.base + offset), byteCount: byteCount)
+    var attempts = Attempts(free: 10_000)
+    while attempts.next() {
+      let found = cell.read((byteCount + 7) / 8) { index, word in
+        unsafe start.storeBytes(of: word, toByteOffset: index &* 8, as: UInt64.self)
+      }
+      if let found {
+        try storage.checkFault("read")
+        return found
+      }
     }
     try storage.checkFault("read")
-    guard let number = found else { throw SharedMemoryError(.timedOut, "read", region: storage.name, part: part) }
-    return value.map { ($0, number) }
+    throw SharedMemoryError(.timedOut, "read", region: storage.name, part: part)
   }
 }
 
@@ -82,16 +97,31 @@ public struct SharedCellWriter<Value: FixedLayout>: ~Copyable, Sendable {
   /// Stores the next value.
   ///
   /// - Throws: ``SharedMemoryError``: `faulted`, `forked`.
+  @inlinable
   public mutating func store(_ value: Value) throws(SharedMemoryError) {
-    if storage.isForeign { throw SharedMemoryError(.forked, "write to", region: storage.name, part: part) }
-    let cell = unsafe CellProtocol(words: RegionWords(base: storage.base + offset), byteCount: MemoryLayout<Value>.size)
-    let wordCount = SharedCell<Value>.wordCount
-    unsafe withUnsafeTemporaryAllocation(byteCount: wordCount * 8, alignment: 16) { buffer in
+    let byteCount = MemoryLayout<Value>.size
+    let count = max(1, (byteCount &+ 7) / 8)
+    let failure = unsafe withUnsafeTemporaryAllocation(byteCount: count &* 8, alignment: 16) {
+      (buffer) -> SharedMemoryError? in
       // The bytes behind the value in its last word.
-      unsafe buffer.storeBytes(of: 0, toByteOffset: wordCount * 8 - 8, as: UInt64.self)
+      unsafe buffer.storeBytes(of: 0, toByteOffset: count &* 8 &- 8, as: UInt64.self)
       unsafe buffer.storeBytes(of: value, as: Value.self)
-      cell.write(wordCount) { unsafe buffer.load(fromByteOffset: $0 &* 8, as: UInt64.self) }
+      do throws(SharedMemoryError) {
+        try unsafe write(byteCount, from: buffer.baseAddress!)
+        return nil
+      } catch {
+        return error
+      }
     }
+    if let failure { throw failure }
+  }
+
+  /// Writes the next value, given as words.
+  @usableFromInline
+  internal mutating func write(_ byteCount: Int, from start: UnsafeMutableRawPointer) throws(SharedMemoryError) {
+    if storage.isForeign { throw SharedMemoryError(.forked, "write to", region: storage.name, part: part) }
+    let cell = unsafe CellProtocol(words: RegionWords(base: storage.base + offset), byteCount: byteCount)
+    cell.write((byteCount + 7) / 8) { unsafe start.load(fromByteOffset: $0 &* 8, as: UInt64.self) }
     try storage.checkFault("write to")
   }
 }

@@ -18,10 +18,12 @@ public struct SharedMemoryError: Error, Sendable, Hashable {
   public var errno: Errno?
   /// A fact about this failure that ``code`` does not tell.
   public var note: String?
+  /// What to do about this failure, where the ``code``'s own remedy does not fit: a sentence.
+  public var advice: String?
 
   public init(
     _ code: Code, _ operation: String, region: String? = nil, part: String? = nil, errno: Errno? = nil,
-    note: String? = nil
+    note: String? = nil, advice: String? = nil
   ) {
     self.code = code
     self.operation = operation
@@ -29,6 +31,7 @@ public struct SharedMemoryError: Error, Sendable, Hashable {
     self.part = part
     self.errno = errno
     self.note = note
+    self.advice = advice
   }
 
   /// The kind of a failure. The set is open: later versions may add codes.
@@ -37,7 +40,7 @@ public struct SharedMemoryError: Error, Sendable, Hashable {
       case notFound, alreadyExists, permissionDenied, noSpace, memoryExhausted, tooManyDescriptors, invalidArgument
       case inUse, notARegion, versionUnsupported, damaged, layoutDiffers, noSuchPart, unsealed, insecureFolder,
         peersExhausted
-      case forked, ended, faulted, notSupported, peerMisbehaved, timedOut, taken, broken, deadlock, other
+      case forked, ended, faulted, notSupported, peerMisbehaved, timedOut, taken, broken, deadlock, distrusted, other
     }
     internal let value: Value
     internal init(_ value: Value) { self.value = value }
@@ -95,6 +98,8 @@ public struct SharedMemoryError: Error, Sendable, Hashable {
     public static let broken = Code(.broken)
     /// The thread has the mutex already.
     public static let deadlock = Code(.deadlock)
+    /// The handle distrusts its peers, and this would lend them or us each other's memory.
+    public static let distrusted = Code(.distrusted)
     /// Anything else: see ``SharedMemoryError/errno``.
     public static let other = Code(.other)
   }
@@ -115,7 +120,7 @@ extension SharedMemoryError: CustomStringConvertible {
   /// Why it failed, in one clause without a full stop.
   public var reason: String { code.text.reason }
   /// What to do about it, as a sentence.
-  public var remedy: String { code.text.remedy }
+  public var remedy: String { advice ?? code.text.remedy }
 }
 
 extension SharedMemoryError.Code {
@@ -127,7 +132,7 @@ extension SharedMemoryError.Code {
     case .alreadyExists:
       (
         "there is one of this name",
-        "Open it instead, choose another name, or remove it with `pagewise region gc` when it is stale."
+        "Open it instead, choose another name, or remove it with `pagewise region gc --remove` when it is stale."
       )
     case .permissionDenied: ("permission denied", "Run as the region's owner, or have it passed over a socket.")
     case .noSpace:
@@ -168,10 +173,13 @@ extension SharedMemoryError.Code {
     case .notSupported: ("this system cannot do it", "See the documentation of the call.")
     case .peerMisbehaved:
       ("a peer broke the protocol", "Detach, and find out which peer it was before you make the region again.")
-    case .timedOut: ("the deadline passed", "Wait longer, or see who holds it with `pagewise region inspect`.")
+    case .timedOut:
+      ("the deadline passed", "Wait longer, or see with `pagewise region inspect` who lives and what waits.")
     case .taken: ("a living peer has it", "Let that one end first; `pagewise region inspect` names it.")
     case .broken: ("its owner died, and what it protects could not be repaired", "Have the region made again.")
     case .deadlock: ("this thread has it already", "Do not lock it again inside the closure.")
+    case .distrusted:
+      ("the handle distrusts its peers, who could change this meanwhile", "Copy instead, or use a handle that trusts.")
     case .other: ("the system call failed", "See the error number.")
     }
   }

@@ -22,13 +22,19 @@
     if sleepers.areThere { sleepers.wake(words.addCount(offset, "bell.ring.add")) }
   }
 
+  /// Makes known that somebody is going to sleep on the count: while it is what this returns. Look again afterwards.
+  @inline(never)
+  public func announce() -> UInt32 {
+    let seen = words.loadCount(offset, "bell.await.count")
+    Sleepers(words: words, offset: offset).announce(seen)
+    return seen
+  }
+
   /// Waits for a ring, until the deadline at most; may end for no reason. Does not sleep when `hasSomething`, which is asked after the announcement.
   @inline(never)
   public func await(until deadline: Deadline, _ hasSomething: () -> Bool) {
-    let seen = words.loadCount(offset, "bell.await.count")
-    let sleepers = Sleepers(words: words, offset: offset)
-    sleepers.announce(seen)
+    let seen = announce()
     if hasSomething() { return }
-    sleepers.sleep(while: seen, until: deadline)
+    Sleepers(words: words, offset: offset).sleep(while: seen, until: deadline)
   }
 }

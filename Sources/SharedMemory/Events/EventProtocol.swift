@@ -30,7 +30,7 @@
       let now = words.loadCount(offset, "event.wait.spin")
       if now != seen { return now }
       round += 1
-    } while words.spin(round)
+    } while words.spinBriefly(round)
     let sleepers = Sleepers(words: words, offset: offset)
     sleepers.announce(seen)
     let now = words.loadCount(offset, "event.wait.check")

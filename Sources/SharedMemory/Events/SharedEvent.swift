@@ -22,7 +22,7 @@ internal import CPlatform
 public struct SharedEvent: Sendable {
   internal static let byteCount = 64
 
-  private let storage: RegionStorage
+  internal let storage: RegionStorage
   private let offset: Int
 
   internal init(_ storage: RegionStorage, offset: Int) {
@@ -30,7 +30,7 @@ public struct SharedEvent: Sendable {
     self.offset = offset
   }
 
-  private var words: RegionWords { unsafe RegionWords(base: storage.base + offset) }
+  internal var words: RegionWords { unsafe RegionWords(base: storage.base + offset) }
   private var event: EventProtocol<RegionWords> { EventProtocol(words: words, offset: 0) }
 
   /// Signals so far, modulo 2^32. What was stored before a signal is seen after reading its count.
@@ -47,17 +47,21 @@ public struct SharedEvent: Sendable {
   /// - Throws: ``SharedMemoryError``: `timedOut`; `faulted` when the page was lost; `forked`.
   @available(*, noasync, message: "it blocks the thread")
   public func wait(after seen: UInt32, until deadline: Deadline = .never) throws(SharedMemoryError) -> UInt32 {
-    if storage.isForeign { throw SharedMemoryError(.forked, "wait for an event of", region: storage.name) }
-    if deadline == .now {
-      let now = event.count
-      if now != seen { return now }
-    }
+    try check()
+    // What was signalled before is told also when the deadline has passed.
+    let already = event.count
+    if already != seen { return already }
     while !deadline.hasPassed {
       let now = event.wait(after: seen, until: words.slice(deadline))
       if now != seen { return now }
       try storage.checkFault("wait for an event of")
     }
     throw SharedMemoryError(.timedOut, "wait for an event of", region: storage.name)
+  }
+
+  internal func check() throws(SharedMemoryError) {
+    if storage.isForeign { throw SharedMemoryError(.forked, "wait for an event of", region: storage.name) }
+    try storage.checkFault("wait for an event of")
   }
 }
 

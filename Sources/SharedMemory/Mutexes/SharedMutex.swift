@@ -20,6 +20,9 @@ internal import SystemPackage
 /// Nobody can pass over a death: who locks must say how it is answered. `broken` is final: from then on every lock throws `broken`, in every process.
 /// Whoever dies while repairing leaves it to the next one.
 ///
+/// All who use it must be of one PID namespace, and two containers most often are of two: the kernel knows the owner by a number that means another thread
+/// elsewhere. Who is of another one, while somebody of the first is attached, is told `notSupported`. Rings, cells and events know no such limit.
+///
 /// A lock belongs to the thread that took it; so the closure cannot suspend. For peers that trust each other: a peer that writes over the lock's own
 /// bytes can do the others harm.
 ///
@@ -72,52 +75,90 @@ public struct SharedMutex: Sendable {
   /// - Throws: ``SharedMemoryError``: `timedOut`, `broken`, `deadlock`, `faulted`, `forked`.
   /// - Complexity: 60 ns when nobody has it.
   @available(*, noasync, message: "it blocks the thread")
+  @inlinable
   public func withLock<R>(
     until deadline: Deadline = .never, _ body: (inout MutableRawSpan) -> R,
     recovering: (inout MutableRawSpan) -> Recovery
   ) throws(SharedMemoryError) -> R {
-    guard let result = try locked(deadline, body, recovering) else { throw error(.timedOut) }
-    return result
+    guard let start = unsafe try lock(until: deadline, recovering) else { throw error(.timedOut) }
+    return unsafe try run(start, body)
   }
 
   /// Runs `body` with the lock if nobody has it now; nil otherwise.
   ///
   /// - Throws: as ``withLock(until:_:recovering:)``.
+  @inlinable
   public func tryLock<R>(
     _ body: (inout MutableRawSpan) -> R, recovering: (inout MutableRawSpan) -> Recovery
   ) throws(SharedMemoryError) -> R? {
-    try locked(.now, body, recovering)
+    guard let start = unsafe try lock(until: .now, recovering) else { return nil }
+    return unsafe try run(start, body)
   }
 
-  private func locked<R>(
-    _ deadline: Deadline, _ body: (inout MutableRawSpan) -> R, _ recovering: (inout MutableRawSpan) -> Recovery
-  ) throws(SharedMemoryError) -> R? {
+  @inlinable
+  @inline(__always)
+  internal func run<R>(
+    _ start: UnsafeMutableRawPointer, _ body: (inout MutableRawSpan) -> R
+  ) throws(SharedMemoryError) -> R {
+    var span = unsafe MutableRawSpan(_unsafeStart: start, byteCount: byteCount)
+    let value = body(&span)
+    try unlock()
+    return value
+  }
+
+  /// Takes the lock. The bytes that it protects; nil at the deadline.
+  @usableFromInline
+  internal func lock(
+    until deadline: Deadline, _ recovering: (inout MutableRawSpan) -> Recovery
+  ) throws(SharedMemoryError) -> UnsafeMutableRawPointer? {
     if storage.isForeign { throw error(.forked) }
     let result = Errno(rawValue: unsafe pgw_mutex_lock(address, deadline.nanoseconds))
     if result == .resourceBusy || result == .timedOut { return nil }
     guard result.rawValue == 0 || result.rawValue == Self.ownerDead else { throw failure(result) }
-    var span = unsafe MutableRawSpan(_unsafeStart: address + Self.size, byteCount: byteCount)
-    if result.rawValue == Self.ownerDead, unsafe brokenMark.pointee.load(ordering: .relaxed) == 0,
-      recovering(&span) == .broken
-    {
-      // Before the lock is right again: whoever comes after our own death finds it.
-      unsafe brokenMark.pointee.store(1, ordering: .relaxed)
+    let start = unsafe address + Self.size
+    if result.rawValue == Self.ownerDead {
+      var span = unsafe MutableRawSpan(_unsafeStart: start, byteCount: byteCount)
+      if unsafe brokenMark.pointee.load(ordering: .relaxed) == 0, recovering(&span) == .broken {
+        // Before the lock is right again: whoever comes after our own death finds it.
+        unsafe brokenMark.pointee.store(1, ordering: .relaxed)
+      }
+      _ = unsafe pgw_mutex_consistent(address)
     }
-    if result.rawValue == Self.ownerDead { _ = unsafe pgw_mutex_consistent(address) }
     guard unsafe brokenMark.pointee.load(ordering: .relaxed) == 0 else {
       _ = unsafe pgw_mutex_unlock(address)
       throw error(.broken)
     }
-    let value = body(&span)
+    return unsafe start
+  }
+
+  @usableFromInline
+  internal func unlock() throws(SharedMemoryError) {
     _ = unsafe pgw_mutex_unlock(address)
     try storage.checkFault("lock")
-    return value
   }
 
   /// 1 once what the mutex protects was given up; read and written with the lock. The state that POSIX has for it (ENOTRECOVERABLE) is not used: in the C
   /// library of GNU, a `pthread_mutex_trylock` that meets it leaves the mutex locked, and everybody else waits for ever.
   private var brokenMark: UnsafeMutablePointer<Atomic<UInt32>> {
     unsafe (address + Int(PGW_MUTEX_SIZE)).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+
+  /// Sees to it that all users are of one PID namespace: the word of a robust mutex has its owner's thread number, and both the C library (is it
+  /// mine?) and the kernel (has it died?) compare numbers of different namespaces without knowing.
+  fileprivate func join() throws(SharedMemoryError) {
+    let own = pgw_pid_namespace()
+    let word = unsafe (address + Int(PGW_MUTEX_SIZE) + 8).assumingMemoryBound(to: Atomic<UInt64>.self)
+    while own != 0 {
+      let found = unsafe word.pointee.load(ordering: .acquiring)
+      if found == own { return }
+      // Those of the other one may have ended, as a container's restart has it.
+      if found != 0, storage.peers.entries().contains(where: { $0.pidNamespace == found && !$0.isDead }) {
+        throw SharedMemoryError(
+          .notSupported, "use", region: storage.name, part: part,
+          note: "it is used in another PID namespace, and a mutex works within one; use a ring, a cell or an event")
+      }
+      _ = unsafe word.pointee.compareExchange(expected: found, desired: own, ordering: .acquiringAndReleasing)
+    }
   }
 
   /// EOWNERDEAD, which the system package has no name for.
@@ -132,7 +173,8 @@ public struct SharedMutex: Sendable {
     }
   }
 
-  private func error(_ code: SharedMemoryError.Code) -> SharedMemoryError {
+  @usableFromInline
+  internal func error(_ code: SharedMemoryError.Code) -> SharedMemoryError {
     SharedMemoryError(code, "lock", region: storage.name, part: part)
   }
 }
@@ -148,12 +190,17 @@ extension RegionLayout.Part {
 extension SharedRegion {
   /// A part of kind `mutex`.
   ///
-  /// - Throws: ``SharedMemoryError``: `noSuchPart`, `layoutDiffers`, `forked`.
+  /// - Throws: ``SharedMemoryError``: `noSuchPart`, `layoutDiffers`, `forked`, `distrusted`, `notSupported` while it is used in another PID namespace.
   public borrowing func mutex(_ name: String) throws(SharedMemoryError) -> SharedMutex {
     let placed = try storage.part(name, .mutex, "use")
+    // The C library and the kernel follow pointers in it.
+    if distrustsPeers { throw SharedMemoryError(.distrusted, "use", region: storage.name, part: name) }
     guard placed.part.byteCount >= SharedMutex.size else {
       throw SharedMemoryError(.damaged, "use", region: storage.name, part: name, note: "it is too small for a mutex")
     }
-    return SharedMutex(storage, part: name, offset: placed.offset, byteCount: placed.part.byteCount - SharedMutex.size)
+    let mutex = SharedMutex(
+      storage, part: name, offset: placed.offset, byteCount: placed.part.byteCount - SharedMutex.size)
+    try mutex.join()
+    return mutex
   }
 }

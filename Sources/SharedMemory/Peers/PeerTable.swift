@@ -46,6 +46,7 @@ internal struct PeerTable {
   /// Takes a place whose lock is free.
   internal func claim(label: String, region: String?) throws(SharedMemoryError) -> PeerToken {
     for place in 0..<capacity {
+      KillPoints.pass("peers.claim.lock")
       guard pgw_token_lock(descriptor, Self.firstLock + UInt64(place), true) == 0 else {
         if Errno.current == .resourceTemporarilyUnavailable { continue }
         throw .last("attach to", region: region)
@@ -54,14 +55,16 @@ internal struct PeerTable {
       let before = unsafe word(place, 8).pointee.load(ordering: .relaxed)
       let taking = before < 1 << 47 ? before + 1 : 1
       // Readers of `entry(_:)` see the token before the other fields or none.
+      KillPoints.pass("peers.claim.empty")
       unsafe word(place, 0).pointee.store(0, ordering: .relaxed)
       atomicMemoryFence(ordering: .releasing)
-      unsafe word(place, 8).pointee.store(taking, ordering: .relaxed)
-      unsafe word(place, 16).pointee.store(UInt64(pgw_process_id()), ordering: .relaxed)
-      unsafe word(place, 24).pointee.store(pgw_pid_namespace(), ordering: .relaxed)
-      unsafe word(place, 32).pointee.store(pgw_wall_ns(), ordering: .relaxed)
+      store(taking, at: place, 8)
+      store(UInt64(pgw_process_id()), at: place, 16)
+      store(pgw_pid_namespace(), at: place, 24)
+      store(pgw_wall_ns(), at: place, 32)
       storeLabel(label, at: place)
       let token = PeerToken(place: place, taking: taking)
+      KillPoints.pass("peers.claim.token")
       // Pairs with the acquiring load in `entry(_:)`.
       unsafe word(place, 0).pointee.store(token.rawValue, ordering: .releasing)
       return token
@@ -69,19 +72,24 @@ internal struct PeerTable {
     throw SharedMemoryError(.peersExhausted, "attach to", region: region, note: "\(capacity) places")
   }
 
+  private func store(_ value: UInt64, at place: Int, _ offset: Int) {
+    KillPoints.pass("peers.claim.field")
+    unsafe word(place, offset).pointee.store(value, ordering: .relaxed)
+  }
+
   private func storeLabel(_ label: String, at place: Int) {
     var words = [UInt64](repeating: 0, count: Self.labelSize / 8)
     for (index, byte) in label.utf8.prefix(Self.labelSize).enumerated() {
       words[index / 8] |= UInt64(byte) << UInt64(index % 8 * 8)
     }
-    for (index, value) in words.enumerated() {
-      unsafe word(place, Self.labelOffset + index * 8).pointee.store(value.littleEndian, ordering: .relaxed)
-    }
+    for (index, value) in words.enumerated() { store(value.littleEndian, at: place, Self.labelOffset + index * 8) }
   }
 
   /// Gives the own place back.
   internal func release() {
+    KillPoints.pass("peers.release.token")
     unsafe word(own.place, 0).pointee.store(0, ordering: .releasing)
+    KillPoints.pass("peers.release.lock")
     _ = pgw_token_unlock(descriptor, Self.firstLock + UInt64(own.place))
   }
 

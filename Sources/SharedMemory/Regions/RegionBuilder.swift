@@ -13,7 +13,9 @@ internal enum RegionBuilder {
       throw SharedMemoryError(
         .noSpace, "create", region: name, note: "\(total) bytes, and the memory left to this process is \(room)")
     }
+    KillPoints.pass("region.build.size")
     guard pgw_truncate(file, Int64(total)) == 0 else { throw .last("create", region: name) }
+    KillPoints.pass("region.build.room")
     // Every page is there from now on: a store cannot meet a full file system.
     if pgw_allocate(file, 0, Int64(total)) != 0 {
       let errno = Errno.current
@@ -44,6 +46,7 @@ internal enum RegionBuilder {
   }
 
   private static func write(_ bytes: [UInt8], _ file: CInt, _ offset: Int, _ name: String?) throws(SharedMemoryError) {
+    KillPoints.pass("region.build.write")
     var done = 0
     while done < bytes.count {
       let put = unsafe bytes.withUnsafeBytes {

@@ -44,7 +44,7 @@ public struct RegionLayout: Sendable, Hashable {
       self.layoutHash = layoutHash
     }
 
-    /// Plain bytes, zero at first: see ``SharedRegion/bytes(_:)``.
+    /// Plain bytes, zero at first: see ``SharedRegion/bytes(_:_:)``.
     public static func bytes(_ name: String, count: Int) -> Part { Part(name, kind: .bytes, byteCount: count) }
 
     /// `count` numbers that any peer may add to: see ``SharedCounters``.
@@ -67,6 +67,16 @@ public struct RegionLayout: Sendable, Hashable {
     public static let mutex = Kind(rawValue: 4)
     public static let cell = Kind(rawValue: 5)
     public static let ring = Kind(rawValue: 6)
+    public static let broadcast = Kind(rawValue: 7)
+
+    /// What a part's size has to be made of.
+    internal var limits: String {
+      switch self {
+      case .ring: "a ring has 1 to 64 producers with 64 bytes to 64 GiB each, 1 TiB in all"
+      case .broadcast: "a broadcast keeps 64 bytes to 64 GiB, and has 0 to 256 followers"
+      default: "a part has 1 byte to 1 TiB"
+      }
+    }
 
     public var description: String {
       switch self {
@@ -76,6 +86,7 @@ public struct RegionLayout: Sendable, Hashable {
       case .mutex: "mutex"
       case .cell: "cell"
       case .ring: "ring"
+      case .broadcast: "broadcast"
       default: "unknown (\(rawValue))"
       }
     }
@@ -108,7 +119,7 @@ extension RegionLayout {
         throw refuse("a part's name has 1 to \(Self.nameLimit) bytes, none of them NUL", part.name)
       }
       guard names.insert(part.name).inserted else { throw refuse("two parts have this name", part.name) }
-      guard 1...Self.sizeLimit ~= part.byteCount else { throw refuse("a part has 1 byte to 1 TiB", part.name) }
+      guard 1...Self.sizeLimit ~= part.byteCount else { throw refuse(part.kind.limits, part.name) }
       guard 0...Self.sizeLimit ~= part.elementSize else { throw refuse("an element has 0 bytes to 1 TiB", part.name) }
       offsets.append(offset)
       offset += (part.byteCount + Self.alignment - 1) & ~(Self.alignment - 1)

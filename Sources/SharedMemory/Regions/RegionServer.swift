@@ -8,26 +8,26 @@ public import SystemPackage
 /// Hands a region out to everybody who connects to a Unix socket, on a thread of its own, for as long as it lives.
 ///
 /// The socket's file has mode 0600: for this user and root. It is taken away at the end; a leftover of a server that was killed is replaced once a
-/// connection to it was refused, which proves that nobody listens.
+/// connection to it was refused, which proves that nobody listens. Of several servers that find the same leftover one takes it over, and the others are told
+/// `alreadyExists`.
 @safe
 public struct RegionServer: ~Copyable, @unchecked Sendable {
   private let run: Run
   private let worker: OpaquePointer
-  private let path: FilePath
 
-  /// How many have got the region so far.
+  /// How many have got the region so far, servers that asked whether this one lives among them.
   public var servedCount: Int { run.served.load(ordering: .relaxed) }
 
+  /// Serves for ever: for programs that do nothing else.
+  ///
+  /// A value lives until its last use, so a server that only stands in a variable before an endless loop may end before the loop.
+  @available(*, noasync, message: "it blocks the thread")
+  public borrowing func wait() -> Never {
+    while true { Deadline.nap(.after(.seconds(3600))) }
+  }
+
   internal init(_ storage: RegionStorage, at path: FilePath, as access: RegionAccess) throws(SharedMemoryError) {
-    let listener = OwnedDescriptor(number: Self.listen(path))
-    guard listener.number >= 0 else { throw .last("serve", region: path.string) }
-    let run: Run
-    do throws(SharedMemoryError) {
-      run = try Run(listener, storage, access)
-    } catch {
-      Self.removeName(path)
-      throw error
-    }
+    let run = try Run(path, storage, access)
     let worker = unsafe pgw_worker_start(
       { argument in
         guard let argument = unsafe argument else { return }
@@ -35,65 +35,48 @@ public struct RegionServer: ~Copyable, @unchecked Sendable {
       }, unsafe Unmanaged.passUnretained(run).toOpaque())
     guard let worker = unsafe worker else {
       let error = SharedMemoryError.last("serve", region: path.string)
-      Self.removeName(path)
+      run.socket.remove()
       throw error
     }
     self.run = run
     unsafe self.worker = worker
-    self.path = path
   }
 
   deinit {
     // A forked child has no thread to end, and the name is the parent's.
     guard pgw_fork_generation() == run.generation else { return }
-    Self.removeName(path)
+    run.socket.remove()
     run.end()
     unsafe pgw_worker_end(worker)
-  }
-
-  private static func removeName(_ path: FilePath) {
-    _ = unsafe path.withPlatformString { unsafe pgw_unlink($0) }
-  }
-
-  private static func listen(_ path: FilePath) -> CInt {
-    let listener = unsafe path.withPlatformString { unsafe pgw_socket_listen($0, 64) }
-    guard listener < 0, Errno.current == .addressInUse else { return listener }
-    let probe = unsafe path.withPlatformString { unsafe pgw_socket_connect($0) }
-    if probe >= 0 {
-      _ = pgw_close(probe)
-    } else if Errno.current == .connectionRefused {
-      removeName(path)
-    }
-    return unsafe path.withPlatformString { unsafe pgw_socket_listen($0, 64) }
   }
 
   /// What the thread works with. It outlives the thread, which is waited for.
   private final class Run: Sendable {
     let generation = pgw_fork_generation()
     let served = Atomic<Int>(0)
-    private let listener: OwnedDescriptor
+    let socket: RegionSocket
     private let stopReader: OwnedDescriptor
     private let stopWriter: OwnedDescriptor
     private let storage: RegionStorage
     private let access: RegionAccess
 
-    init(_ listener: consuming OwnedDescriptor, _ storage: RegionStorage, _ access: RegionAccess)
-      throws(SharedMemoryError)
-    {
+    init(_ path: FilePath, _ storage: RegionStorage, _ access: RegionAccess) throws(SharedMemoryError) {
       var pair: [CInt] = [-1, -1]
       guard unsafe pair.withUnsafeMutableBufferPointer({ unsafe pgw_socket_pair($0.baseAddress) }) == 0 else {
         throw .last("serve", region: storage.name)
       }
-      self.listener = listener
-      stopReader = OwnedDescriptor(number: pair[0])
-      stopWriter = OwnedDescriptor(number: pair[1])
+      let stopReader = OwnedDescriptor(number: pair[0])
+      let stopWriter = OwnedDescriptor(number: pair[1])
+      socket = try RegionSocket(path)
+      self.stopReader = stopReader
+      self.stopWriter = stopWriter
       self.storage = storage
       self.access = access
     }
 
     func serve() {
-      while pgw_wait_for_either(listener.number, stopReader.number, .max) == 1 {
-        let client = OwnedDescriptor(number: pgw_socket_accept(listener.number))
+      while pgw_wait_for_either(socket.listener, stopReader.number, .max) == 1 {
+        let client = OwnedDescriptor(number: pgw_socket_accept(socket.listener))
         if client.number < 0 {
           // Out of descriptors: the client stays in the queue, and would be found again at once.
           if pgw_wait_for_either(stopReader.number, -1, Deadline.after(.milliseconds(50)).nanoseconds) == 1 { return }
@@ -116,10 +99,11 @@ extension SharedRegion {
   /// ```
   ///
   /// - Parameters:
-  ///   - path: at most 107 bytes; in a folder that only its user may write to.
+  ///   - path: at most 107 bytes; in a folder that only its user may open: servers keep out of each other's way by a lock of the folder (`flock`), and who can open it can
+  ///     hold that.
   ///   - access: what clients may do.
   /// - Throws: ``SharedMemoryError``: `alreadyExists` when somebody serves there, `invalidArgument` when the path is too long, `permissionDenied`,
-  ///   `forked`.
+  ///   `inUse` when another process has locked the folder, `forked`.
   public borrowing func serve(at path: FilePath, as access: RegionAccess = .readWrite) throws(SharedMemoryError)
     -> RegionServer
   {

@@ -22,7 +22,7 @@ internal final class RegionStorage: @unchecked Sendable {
   /// Zero for a reader, which has no place.
   internal let token: PeerToken
   /// The fork after which it was made: see `isForeign`.
-  private let generation: UInt64
+  internal let generation: UInt64
 
   internal var descriptor: CInt { range.descriptor }
   internal var base: UnsafeMutableRawPointer { unsafe range.base }
@@ -49,14 +49,33 @@ internal final class RegionStorage: @unchecked Sendable {
     label: String
   ) throws(SharedMemoryError) {
     let file = owned.number
-    // Readers and writers share this lock: whoever gets it alone has the proof that nobody is attached.
-    guard pgw_token_lock(file, PeerTable.attachedLock, false) == 0 else { throw .last("attach to", region: name) }
-    let (header, isSealed) = try Self.readHeader(file, name: name)
+    // Before it locks anything: a fork by another thread in between would leave the child with the lock.
     guard pgw_token_watch_fork(file) else {
       throw SharedMemoryError(.tooManyDescriptors, "attach to", region: name, note: "4,096 regions are attached")
     }
+    let header: RegionFormat.Header
+    let isSealed: Bool
+    let mapped: OwnedDescriptor
+    do throws(SharedMemoryError) {
+      // Readers and writers share this lock: whoever gets it alone has the proof that nobody is attached.
+      // Who takes the name of an unused region away has it alone for some microseconds.
+      let patience = Deadline.after(.seconds(2))
+      KillPoints.pass("region.attach.lock")
+      while pgw_token_lock(file, PeerTable.attachedLock, false) != 0 {
+        guard Errno.current == .resourceTemporarilyUnavailable else { throw .last("attach to", region: name) }
+        guard !patience.hasPassed else {
+          throw SharedMemoryError(.inUse, "attach to", region: name, note: "a process that removes it has stopped")
+        }
+        Deadline.nap(.after(.microseconds(50)))
+      }
+      (header, isSealed) = try Self.readHeader(file, name: name)
+      mapped = try Self.mappingDescription(second, of: file, canWrite, name)
+    } catch {
+      pgw_token_forget(file)
+      throw error
+    }
+    KillPoints.pass("region.attach.map")
     let protection: CInt = canWrite ? 3 : 1
-    let mapped = try Self.mappingDescription(second, of: file, canWrite, name)
     let through = mapped.number >= 0 ? mapped.number : file
     guard let base = unsafe pgw_map(nil, header.byteCount, protection, CInt(PGW_MAP_SHARED), through, 0) else {
       let error = SharedMemoryError.last("map", region: name)

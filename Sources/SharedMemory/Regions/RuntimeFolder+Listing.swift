@@ -17,6 +17,8 @@ public struct RegionListing: Sendable, Hashable {
   public let createdNanoseconds: UInt64
   /// Who has a place, dead or alive.
   public let peers: [SharedRegion.Peer]
+  /// Bytes that were sent into its rings and not received, with the words before each message. They are lost with the region.
+  public let waitingBytes: UInt64
   /// Whether anybody is attached, to write or to read, as the kernel says. Nil when it does not.
   public let isUsed: Bool?
   /// Why it is not a region, or could not be read.
@@ -37,6 +39,8 @@ public struct RegionRemoval: Sendable, Hashable {
   }
   public let name: String
   public let byteCount: Int64
+  /// Bytes that were sent into its rings and not received when it was looked at.
+  public let waitingBytes: UInt64
   public let outcome: Outcome
 }
 
@@ -72,7 +76,9 @@ extension RuntimeFolder {
     for name in try names(open.number) {
       guard let listing = look(at: name, in: open.number) else { continue }
       done.append(
-        RegionRemoval(name: name, byteCount: listing.byteCount, outcome: outcome(listing, in: open.number, isDryRun)))
+        RegionRemoval(
+          name: name, byteCount: listing.byteCount, waitingBytes: listing.waitingBytes,
+          outcome: outcome(listing, in: open.number, isDryRun)))
     }
     return done
   }
@@ -122,8 +128,7 @@ extension RuntimeFolder {
     func broken(_ problem: SharedMemoryError, _ size: Int64 = 0, isUsed: Bool? = nil) -> RegionListing {
       RegionListing(
         name: name, path: path, identifier: nil, byteCount: size, layout: nil, createdNanoseconds: 0, peers: [],
-        isUsed: isUsed,
-        problem: problem)
+        waitingBytes: 0, isUsed: isUsed, problem: problem)
     }
     let file = OwnedDescriptor(number: unsafe pgw_open_in(folder, name + Self.suffix, false))
     guard file.number >= 0 else {
@@ -137,11 +142,34 @@ extension RuntimeFolder {
       let (header, _) = try RegionStorage.readHeader(file.number, name: name)
       return RegionListing(
         name: name, path: path, identifier: header.identifier, byteCount: found.size, layout: header.layout,
-        createdNanoseconds: header.createdNanoseconds, peers: Self.peers(of: header, in: file.number), isUsed: isUsed,
-        problem: nil)
+        createdNanoseconds: header.createdNanoseconds, peers: Self.peers(of: header, in: file.number),
+        waitingBytes: Self.waiting(in: header, of: file.number), isUsed: isUsed, problem: nil)
     } catch {
       return broken(error, found.size, isUsed: isUsed)
     }
+  }
+
+  /// What waits in all rings together. Numbers that no ring holds count for nothing.
+  private static func waiting(in header: RegionFormat.Header, of file: CInt) -> UInt64 {
+    var sum: UInt64 = 0
+    for placed in header.parts where placed.part.kind == .ring {
+      guard let shape = RingShape(of: placed.part) else { continue }
+      for index in 0..<shape.laneCount {
+        let lane = placed.offset + shape.lane(index)
+        // The head first: what is received is never more than what is sent.
+        guard let head = word(lane + RingLane.head, in: file), let tail = word(lane + RingLane.tail, in: file),
+          tail > head, tail - head <= UInt64(shape.capacity)
+        else { continue }
+        sum += tail - head
+      }
+    }
+    return sum
+  }
+
+  private static func word(_ offset: Int, in file: CInt) -> UInt64? {
+    var word: UInt64 = 0
+    let got = unsafe withUnsafeMutableBytes(of: &word) { unsafe pgw_pread(file, $0.baseAddress!, 8, Int64(offset)) }
+    return got == 8 ? UInt64(littleEndian: word) : nil
   }
 
   /// The peer table, read into memory of our own: a mapping could lose its pages.

@@ -44,7 +44,10 @@ public struct RuntimeFolder: Sendable, Hashable {
   internal func open(making: Bool, _ operation: String) throws(SharedMemoryError) -> OwnedDescriptor {
     if making, unsafe path.withPlatformString({ unsafe pgw_make_private_folder($0) }) != 0, Errno.current != .fileExists
     {
-      throw .last(operation, note: "the folder \(path)")
+      guard Errno.current == .noSuchFileOrDirectory else { throw .last(operation, note: "the folder \(path)") }
+      throw SharedMemoryError(
+        .notFound, operation, errno: .noSuchFileOrDirectory, note: "no folder to make \(path) in",
+        advice: "Make that folder first, or name another runtime folder.")
     }
     let folder = OwnedDescriptor(number: unsafe path.withPlatformString { unsafe pgw_open_folder($0) })
     if folder.number < 0 {

@@ -44,6 +44,7 @@ extension SharedRegion {
     let label = label ?? Self.programName
     // Attached before it has its name: nobody can find it unused in between.
     let storage = try RegionStorage(attaching: file, name: name, canWrite: true, label: label)
+    KillPoints.pass("region.create.link")
     while unsafe pgw_link_unnamed(number, open.number, fileName) != 0 {
       let errno = Errno.current
       guard errno == .fileExists else {
@@ -79,6 +80,7 @@ extension SharedRegion {
       let file = OwnedDescriptor(number: unsafe pgw_open_in(open.number, fileName, canWrite))
       guard file.number >= 0 else { throw .last("open", region: name) }
       let number = file.number
+      KillPoints.pass("region.open.opened")
       try checkKind(number, name)
       let storage = try RegionStorage(attaching: file, name: name, canWrite: canWrite, label: label)
       // Rule 3. The lock is held, so from here on nobody takes the name away.
@@ -119,20 +121,30 @@ extension SharedRegion {
       // Demoted. The exclusive lock needs a file that is open for writing, and so does nobody else while nobody is attached.
       let demoted = OwnedDescriptor(number: unsafe pgw_open_in(folder, fileName, false))
       if demoted.number >= 0, pgw_token_is_held(demoted.number, PeerTable.attachedLock) != 0 { return .inUse }
-      _ = pgw_set_mode(demoted.number, 0o600)
+      guard pgw_set_mode(demoted.number, 0o600) == 0 else { throw .last("remove", region: name) }
       opened = unsafe pgw_open_in(folder, fileName, true)
+      // It stays demoted should it be in use after all.
+      _ = pgw_set_mode(demoted.number, 0o400)
     }
     let file = OwnedDescriptor(number: opened)
     guard file.number >= 0 else {
       if Errno.current == .noSuchFileOrDirectory { return .isGone }
       throw .last("remove", region: name)
     }
+    KillPoints.pass("region.remove.opened")
     guard pgw_token_lock(file.number, PeerTable.attachedLock, true) == 0 else {
       if Errno.current == .resourceTemporarilyUnavailable { return .inUse }
       throw .last("remove", region: name)
     }
+    KillPoints.pass("region.remove.locked")
+    // What is no region, or one of another version, is nobody's leftover that we know of.
+    try checkKind(file.number, name)
+    do throws(SharedMemoryError) { _ = try RegionStorage.readHeader(file.number, name: name) } catch {
+      guard error.code == .damaged else { throw error }
+    }
     // Another one may have removed it, and a third one made a new one of the name, before the lock was ours.
     guard try means(fileName, in: folder, file.number, name) else { return .isGone }
+    KillPoints.pass("region.remove.unlink")
     guard unsafe pgw_unlink_in(folder, fileName) == 0 else { throw .last("remove", region: name) }
     return .removed
   }
@@ -140,6 +152,8 @@ extension SharedRegion {
   /// Takes a region's name away. Whoever is attached goes on with it; its memory is given back when the last one is gone.
   ///
   /// - Parameters:
+  ///   - name: of the region.
+  ///   - folder: where it is.
   ///   - isForced: also while somebody is attached.
   /// - Throws: ``SharedMemoryError``: `notFound`; `inUse` unless `isForced`.
   public static func remove(named name: String, in folder: RuntimeFolder = .standard, isForced: Bool = false)

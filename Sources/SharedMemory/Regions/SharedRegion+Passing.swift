@@ -43,7 +43,12 @@ internal struct RegionMessage: ~Copyable {
   }
 
   /// Waits for a message.
-  internal init(from socket: CInt, name: String?) throws(SharedMemoryError) {
+  internal init(from socket: CInt, name: String?, until deadline: Deadline) throws(SharedMemoryError) {
+    switch pgw_wait_for_either(socket, -1, deadline.nanoseconds) {
+    case 1: break
+    case 0: throw SharedMemoryError(.timedOut, "receive", region: name, note: "the sender has not answered")
+    default: throw .last("receive", region: name)
+    }
     var bytes = [UInt8](repeating: 0, count: Self.byteCount + 1)
     var descriptors: [CInt] = [-1, -1]
     let got = unsafe bytes.withUnsafeMutableBytes { bytes in
@@ -115,18 +120,25 @@ extension SharedRegion {
 
   /// Receives a region over a connected Unix socket. Waits for it.
   ///
-  /// - Throws: ``SharedMemoryError``: `ended`, `notARegion`, `damaged`, `versionUnsupported`, `peersExhausted`; `permissionDenied` when it was sent to
+  /// - Parameters:
+  ///   - socket: `SOCK_SEQPACKET` or `SOCK_STREAM`, not `O_NONBLOCK`.
+  ///   - label: what others see this peer as; the program's name by default.
+  ///   - deadline: until when to wait.
+  /// - Throws: ``SharedMemoryError``: `timedOut`, `ended`, `notARegion`, `damaged`, `versionUnsupported`, `peersExhausted`; `permissionDenied` when it was sent to
   ///   be read only.
   @available(*, noasync, message: "it blocks the thread")
-  public init(receivingFrom socket: FileDescriptor, label: String? = nil) throws(SharedMemoryError) {
+  public init(receivingFrom socket: FileDescriptor, label: String? = nil, until deadline: Deadline = .never)
+    throws(SharedMemoryError)
+  {
     let label = label ?? Self.programName
-    self.init(try Self.receive(socket.rawValue, name: nil, canWrite: true, label: label), label: label)
+    self.init(
+      try Self.receive(socket.rawValue, name: nil, canWrite: true, label: label, until: deadline), label: label)
   }
 
   internal static func receive(
-    _ socket: CInt, name: String?, canWrite: Bool, label: String
+    _ socket: CInt, name: String?, canWrite: Bool, label: String, until deadline: Deadline
   ) throws(SharedMemoryError) -> RegionStorage {
-    let message = try RegionMessage(from: socket, name: name)
+    let message = try RegionMessage(from: socket, name: name, until: deadline)
     let (identifier, access) = (message.identifier, message.access)
     guard !canWrite || access == .readWrite else {
       throw SharedMemoryError(.permissionDenied, "receive", region: name, note: "it was sent to be read only")
@@ -140,16 +152,25 @@ extension SharedRegion {
 
   /// Takes part in the region that ``serve(at:as:)`` hands out.
   ///
-  /// - Throws: ``SharedMemoryError``: `notFound` when nobody serves there, else as ``init(receivingFrom:label:)``.
+  /// - Parameters:
+  ///   - path: of the server's socket.
+  ///   - label: what others see this peer as; the program's name by default.
+  ///   - deadline: until when to wait for a server that does not answer: one that is stopped, or busy.
+  /// - Throws: ``SharedMemoryError``: `notFound` when nobody serves there, else as ``init(receivingFrom:label:until:)``.
   @available(*, noasync, message: "it blocks the thread")
-  public init(connectingTo path: FilePath, label: String? = nil) throws(SharedMemoryError) {
+  public init(connectingTo path: FilePath, label: String? = nil, until deadline: Deadline = .never)
+    throws(SharedMemoryError)
+  {
     let label = label ?? Self.programName
-    let socket = try Self.connect(path)
-    self.init(try Self.receive(socket.number, name: path.string, canWrite: true, label: label), label: label)
+    let socket = try Self.connect(path, until: deadline)
+    self.init(
+      try Self.receive(socket.number, name: path.string, canWrite: true, label: label, until: deadline), label: label)
   }
 
-  internal static func connect(_ path: FilePath) throws(SharedMemoryError) -> OwnedDescriptor {
-    let socket = OwnedDescriptor(number: unsafe path.withPlatformString { unsafe pgw_socket_connect($0) })
+  internal static func connect(_ path: FilePath, until deadline: Deadline) throws(SharedMemoryError) -> OwnedDescriptor
+  {
+    let socket = OwnedDescriptor(
+      number: unsafe path.withPlatformString { unsafe pgw_socket_connect($0, deadline.nanoseconds) })
     guard socket.number >= 0 else { throw .last("connect to", region: path.string) }
     return socket
   }
@@ -171,30 +192,44 @@ extension SharedRegion {
   /// - Throws: ``SharedMemoryError``: `notARegion`, `damaged`, `permissionDenied`.
   public init(inheriting descriptor: FileDescriptor, label: String? = nil) throws(SharedMemoryError) {
     let label = label ?? Self.programName
-    let file = OwnedDescriptor(number: pgw_close_on_exec(descriptor.rawValue))
-    guard file.number >= 0 else { throw .last("inherit") }
+    let file = try Self.inherit(descriptor, canWrite: true)
     self.init(try RegionStorage(attaching: file, name: nil, canWrite: true, label: label), label: label)
+  }
+
+  /// A description of this process's own: the inherited one is that of everybody who was given the descriptor, or was started while it was open, and
+  /// a lock on it would live as long as the last of them. Where the file cannot be opened anew (after ``demote()``), it has to do.
+  internal static func inherit(_ descriptor: FileDescriptor, canWrite: Bool) throws(SharedMemoryError)
+    -> OwnedDescriptor
+  {
+    let given = OwnedDescriptor(number: pgw_close_on_exec(descriptor.rawValue))
+    guard given.number >= 0 else { throw .last("inherit") }
+    // Opened anew by its owner, one for reading could become one for writing.
+    guard !canWrite || pgw_can_write(given.number) else {
+      throw SharedMemoryError(.permissionDenied, "inherit", note: "the descriptor is for reading alone")
+    }
+    let own = OwnedDescriptor(number: pgw_token_describe(given.number, canWrite))
+    return own.number >= 0 ? own : given
   }
 }
 
 extension SharedRegionReader {
-  /// As ``SharedRegion/init(receivingFrom:label:)``, to look only.
+  /// As ``SharedRegion/init(receivingFrom:label:until:)``, to look only.
   @available(*, noasync, message: "it blocks the thread")
-  public init(receivingFrom socket: FileDescriptor) throws(SharedMemoryError) {
-    self.init(try SharedRegion.receive(socket.rawValue, name: nil, canWrite: false, label: ""))
+  public init(receivingFrom socket: FileDescriptor, until deadline: Deadline = .never) throws(SharedMemoryError) {
+    self.init(try SharedRegion.receive(socket.rawValue, name: nil, canWrite: false, label: "", until: deadline))
   }
 
-  /// As ``SharedRegion/init(connectingTo:label:)``, to look only.
+  /// As ``SharedRegion/init(connectingTo:label:until:)``, to look only.
   @available(*, noasync, message: "it blocks the thread")
-  public init(connectingTo path: FilePath) throws(SharedMemoryError) {
-    let socket = try SharedRegion.connect(path)
-    self.init(try SharedRegion.receive(socket.number, name: path.string, canWrite: false, label: ""))
+  public init(connectingTo path: FilePath, until deadline: Deadline = .never) throws(SharedMemoryError) {
+    let socket = try SharedRegion.connect(path, until: deadline)
+    self.init(
+      try SharedRegion.receive(socket.number, name: path.string, canWrite: false, label: "", until: deadline))
   }
 
   /// As ``SharedRegion/init(inheriting:label:)``, to look only.
   public init(inheriting descriptor: FileDescriptor) throws(SharedMemoryError) {
-    let file = OwnedDescriptor(number: pgw_close_on_exec(descriptor.rawValue))
-    guard file.number >= 0 else { throw .last("inherit") }
+    let file = try SharedRegion.inherit(descriptor, canWrite: false)
     self.init(try RegionStorage(attaching: file, name: nil, canWrite: false, label: ""))
   }
 }

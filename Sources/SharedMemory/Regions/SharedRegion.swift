@@ -30,11 +30,14 @@ internal import SystemPackage
 @safe
 public struct SharedRegion: ~Copyable, Sendable {
   internal private(set) var storage: RegionStorage
-  private let label: String
+  internal let label: String
+  /// See ``distrustingPeers()``.
+  public let distrustsPeers: Bool
 
-  internal init(_ storage: RegionStorage, label: String) {
+  internal init(_ storage: RegionStorage, label: String, distrustsPeers: Bool = false) {
     self.storage = storage
     self.label = label
+    self.distrustsPeers = distrustsPeers
   }
 
   /// Makes a region without a name, as a memory file whose size is sealed.
@@ -129,6 +132,7 @@ public struct SharedRegion: ~Copyable, Sendable {
   public borrowing func withBytes<R>(_ part: String, _ body: (inout MutableRawSpan) -> R) throws(SharedMemoryError) -> R
   {
     let placed = try storage.part(part, .bytes, "use")
+    if distrustsPeers { throw SharedMemoryError(.distrusted, "use", region: name, part: part) }
     var span = unsafe MutableRawSpan(_unsafeStart: storage.base + placed.offset, byteCount: placed.part.byteCount)
     let result = body(&span)
     try storage.checkFault("use")
@@ -183,23 +187,11 @@ public struct SharedRegionReader: ~Copyable, Sendable {
   /// Copies plain bytes of a part while others may write them.
   ///
   /// - Parameters:
+  ///   - part: a part of plain bytes.
   ///   - range: in bytes from the start of the part.
   /// - Throws: ``SharedMemoryError``: `noSuchPart`, `layoutDiffers`, `invalidArgument`, `faulted`.
   public borrowing func bytes(_ part: String, _ range: Range<Int>) throws(SharedMemoryError) -> [UInt8] {
-    let placed = try storage.part(part, .bytes, "read")
-    guard range.lowerBound >= 0, range.upperBound <= placed.part.byteCount else {
-      throw SharedMemoryError(
-        .invalidArgument, "read", region: storage.name, part: part, note: "it has \(placed.part.byteCount) bytes")
-    }
-    let from = unsafe storage.base + placed.offset + range.lowerBound
-    let copy = unsafe [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
-      if range.count > 0 {
-        unsafe buffer.baseAddress!.initialize(from: from.assumingMemoryBound(to: UInt8.self), count: range.count)
-      }
-      count = range.count
-    }
-    try storage.checkFault("read")
-    return copy
+    try storage.bytes(part, range)
   }
 }
 

@@ -29,9 +29,9 @@
     self.capacity = capacity
   }
 
-  public var laneStride: Int { RingLane.data + capacity }
+  public var laneStride: Int { RingLane.data &+ capacity }
   public var byteCount: Int { Self.firstLane + laneCount * laneStride }
-  public func lane(_ index: Int) -> Int { Self.firstLane + index * laneStride }
+  public func lane(_ index: Int) -> Int { Self.firstLane &+ index &* laneStride }
   public var payloadLimit: Int { RingLane.payloadLimit(capacity: capacity) }
 }
 
@@ -40,6 +40,7 @@
   private let words: Words
   private let lane: Int
   private var producer: RingLaneProducer<Words>
+  private var spins = SpinRecord()
 
   /// For a lane whose token is this producer's already. Nil when its numbers are none that a lane has.
   public init?(words: Words, shape: RingShape, lane index: Int) {
@@ -61,13 +62,18 @@
 
   @inline(never)
   private mutating func awaitRoom(_ byteCount: Int, until deadline: Deadline) -> RingLaneProducer<Words>.Reservation {
-    var round = 0
+    let limit = spins.limit
+    var (round, slept) = (0, false)
     while true {
       let found = producer.reserve(byteCount)
-      guard case .full = found else { return found }
+      guard case .full = found else {
+        spins.count(slept: slept)
+        return found
+      }
       round += 1
-      if words.spin(round) { continue }
+      if words.spin(round, of: limit) { continue }
       if words.hasPassed(deadline) { return .full }
+      slept = true
       Bell(words: words, offset: lane + RingLane.room).await(until: words.slice(deadline)) {
         if case .full = producer.reserve(byteCount) { false } else { true }
       }
@@ -81,29 +87,47 @@
   }
 
   public func countDropped() { producer.countDropped() }
+
+  /// What changes when the consumer gives room back.
+  public var awaited: AwaitedWord { producer.awaited }
 }
 
 /// What the consumer does.
-@_spi(Testing) public struct RingInbox<Words: SharedWords> {
+@safe
+@_spi(Testing) public struct RingInbox<Words: SharedWords>: ~Copyable {
   private let words: Words
   private let shape: RingShape
-  private var lanes: [RingLaneConsumer<Words>]
+  /// One for each lane.
+  private let lanes: UnsafeMutablePointer<RingLaneConsumer<Words>>
   /// The lane that is looked at next.
   private var turn = 0
+  /// Whose turn it was when all was given back.
+  private var settledTurn = 0
+  /// Lanes with messages that were found and not consumed, a bit each.
+  private var open: UInt64 = 0
+  private var spins = SpinRecord()
 
   /// For a channel whose consumer token is this one's already. Nil when the numbers of a lane are none that a lane has.
   public init?(words: Words, shape: RingShape) {
-    self.words = words
-    self.shape = shape
-    lanes = []
+    let lanes = UnsafeMutablePointer<RingLaneConsumer<Words>>.allocate(capacity: shape.laneCount)
     for index in 0..<shape.laneCount {
       guard let lane = RingLaneConsumer(words: words, lane: shape.lane(index), capacity: shape.capacity) else {
+        unsafe lanes.deinitialize(count: index)
+        unsafe lanes.deallocate()
         return nil
       }
-      lanes.append(lane)
+      unsafe (lanes + index).initialize(to: lane)
       // Whoever consumed before may have been killed between giving back and its ring.
       Bell(words: words, offset: shape.lane(index) + RingLane.room).ring()
     }
+    self.words = words
+    self.shape = shape
+    unsafe self.lanes = unsafe lanes
+  }
+
+  deinit {
+    unsafe lanes.deinitialize(count: shape.laneCount)
+    unsafe lanes.deallocate()
   }
 
   public enum Found {
@@ -115,13 +139,14 @@
   /// The next message that is there now, of the lane whose turn it is.
   @inline(__always)
   public mutating func poll() -> Found {
-    for _ in 0..<lanes.count {
+    for _ in 0..<shape.laneCount {
       let index = turn
-      switch lanes[index].next() {
+      switch unsafe lanes[index].next() {
       case .message(let offset, let byteCount, let type):
+        open |= 1 << UInt64(truncatingIfNeeded: index)
         return .message(offset: offset, byteCount: byteCount, type: type, lane: index)
       case .damaged: return .damaged(lane: index)
-      case .empty: turn = index &+ 1 == lanes.count ? 0 : index &+ 1
+      case .empty: pass()
       }
     }
     return .nothing
@@ -137,34 +162,59 @@
 
   @inline(never)
   private mutating func awaitMessage(until deadline: Deadline) -> Found {
-    var round = 0
+    let limit = spins.limit
+    var (round, slept) = (0, false)
     while true {
       let found = poll()
-      guard case .nothing = found else { return found }
+      guard case .nothing = found else {
+        spins.count(slept: slept)
+        return found
+      }
       round += 1
-      if words.spin(round) { continue }
+      if words.spin(round, of: limit) { continue }
       if words.hasPassed(deadline) { return .nothing }
+      slept = true
       var late = Found.nothing
       Bell(words: words, offset: RingShape.bell).await(until: words.slice(deadline)) {
         late = poll()
         if case .nothing = late { return false } else { return true }
       }
-      guard case .nothing = late else { return late }
+      guard case .nothing = late else {
+        spins.count(slept: true)
+        return late
+      }
     }
   }
+
+  /// Whether `poll` would find something.
+  public var hasNext: Bool {
+    for index in 0..<shape.laneCount where unsafe lanes[index].hasNext { return true }
+    return false
+  }
+
+  /// What changes when there is something, after `hasNext` was false: one of these.
+  public var awaited: [AwaitedWord] { (0..<shape.laneCount).map { unsafe lanes[$0].awaited } }
+
+  @inline(__always)
+  private mutating func pass() { turn = turn &+ 1 == shape.laneCount ? 0 : turn &+ 1 }
 
   /// Gives every message that was found back to its producer, and lets the next lane have its turn.
   @inline(__always)
   public mutating func consume() {
-    for index in 0..<lanes.count where lanes[index].hasOpen {
-      lanes[index].consume()
-      Bell(words: words, offset: shape.lane(index) + RingLane.room).ring()
+    while open != 0 {
+      let index = open.trailingZeroBitCount
+      open &= open &- 1
+      unsafe lanes[index].consume()
+      Bell(words: words, offset: shape.lane(index) &+ RingLane.room).ring()
     }
-    turn = turn &+ 1 >= lanes.count ? 0 : turn &+ 1
+    pass()
+    settledTurn = turn
   }
 
-  /// Forgets what was found and not consumed: it will be found again.
+  /// Forgets what was found and not consumed: it will be found again, in the same order.
   public mutating func rewind() {
-    for index in 0..<lanes.count { lanes[index].rewind() }
+    turn = settledTurn
+    for index in 0..<shape.laneCount { unsafe lanes[index].rewind() }
+    open = 0
   }
 }

@@ -35,7 +35,8 @@
   public static func footprint(_ byteCount: Int) -> Int { (byteCount &+ 15) & ~7 }
 
   /// The longest payload that always finds its place in an empty ring, wherever its end is.
-  public static func payloadLimit(capacity: Int) -> Int { capacity / 2 - 8 }
+  /// A length has 32 bits, that of filling too, which is shorter than the message it stands before.
+  public static func payloadLimit(capacity: Int) -> Int { min(capacity / 2 - 8, Int(UInt32.max) - 15) }
 }
 
 /// The producer's end: where its next message goes.
@@ -55,6 +56,8 @@
     self.capacity = UInt64(capacity)
     tail = words.loadAcquiring(lane + RingLane.tail, "ring.produce.tail")
     knownHead = words.loadAcquiring(lane + RingLane.head, "ring.produce.head")
+    // As in `reserve`.
+    words.fenceReleasing("ring.produce.fence")
     guard isPossible else { return nil }
   }
 
@@ -63,9 +66,12 @@
   /// What a reservation gives: where the payload goes, from the start of the lane, and where the tail will be.
   public struct Place {
     public let offset: Int
+    /// What was asked for.
+    public let byteCount: Int
     let header: Int
     let filling: Int
-    let footprint: Int
+
+    static var none: Place { Place(offset: 0, byteCount: 0, header: 0, filling: 0) }
   }
 
   public enum Reservation {
@@ -86,11 +92,15 @@
     if capacity &- (tail &- knownHead) < needed {
       // Pairs with the release in `RingLaneConsumer.consume`: its reads of the old bytes come before our writes.
       knownHead = words.loadAcquiring(lane + RingLane.head, "ring.reserve.head")
+      // Pairs with the acquiring fence in `RingLaneObserver.next`: whoever sees a byte of ours there sees this head as well. Once a
+      // lap, and no instruction on x86-64.
+      words.fenceReleasing("ring.reserve.fence")
       guard isPossible else { return .damaged }
       if capacity &- (tail &- knownHead) < needed { return .full }
     }
     let header = lane &+ RingLane.data &+ (filling == 0 ? position : 0)
-    return .place(Place(offset: header &+ 8, header: header, filling: filling, footprint: footprint))
+    return .place(
+      Place(offset: header &+ 8, byteCount: byteCount, header: header, filling: filling))
   }
 
   /// Makes the message, `byteCount` bytes at the place's offset, the consumer's. At most what was reserved.
@@ -112,6 +122,9 @@
     let before = words.loadRelaxed(lane + RingLane.dropped, "ring.drop.load")
     words.storeRelaxed(before &+ 1, lane + RingLane.dropped, "ring.drop.store")
   }
+
+  /// What changes when the consumer gives room back.
+  public var awaited: AwaitedWord { AwaitedWord(offset: lane + RingLane.head, value: knownHead) }
 
   /// Bytes that are committed and not consumed, as far as this end knows.
   public var backlog: UInt64 { tail &- knownHead }
@@ -152,29 +165,41 @@
   /// The message after the last one, from the start of the lane. It stays where it is until `consume`.
   @inline(__always)
   public mutating func next() -> Next {
-    while true {
-      if position == knownTail {
-        // Pairs with the release in `RingLaneProducer.commit`.
-        knownTail = words.loadAcquiring(lane + RingLane.tail, "ring.next.tail")
-        guard isPossible, knownTail &- position <= knownTail &- head else { return .damaged }
-        if position == knownTail { return .empty }
-      }
-      let at = Int(truncatingIfNeeded: position & (capacity &- 1))
+    if position == knownTail {
+      // Pairs with the release in `RingLaneProducer.commit`.
+      knownTail = words.loadAcquiring(lane + RingLane.tail, "ring.next.tail")
+      guard isPossible, knownTail &- position <= knownTail &- head else { return .damaged }
+      if position == knownTail { return .empty }
+    }
+    // Filling is followed by a message at the front of the ring, in the same commit: the second round is the last.
+    var start = position
+    for _ in 0..<2 {
+      let at = Int(truncatingIfNeeded: start & (capacity &- 1))
       // Read once: what is checked is what is used.
       let word = words.loadRelaxed(lane &+ RingLane.data &+ at, "ring.next.header")
       let byteCount = Int(truncatingIfNeeded: word & 0xFFFF_FFFF)
       let footprint = RingLane.footprint(byteCount)
-      guard UInt64(footprint) <= knownTail &- position, at &+ footprint <= Int(truncatingIfNeeded: capacity) else {
+      guard UInt64(footprint) <= knownTail &- start, at &+ footprint <= Int(truncatingIfNeeded: capacity) else {
         return .damaged
       }
-      position = position &+ UInt64(footprint)
+      start = start &+ UInt64(footprint)
       if word >> 48 == 0 {
+        guard byteCount <= RingLane.payloadLimit(capacity: Int(truncatingIfNeeded: capacity)) else { return .damaged }
+        // The position passes over nothing that is damaged: that is met again.
+        position = start
         return .message(
           offset: lane &+ RingLane.data &+ at &+ 8, byteCount: byteCount, type: UInt16(truncatingIfNeeded: word >> 32))
       }
-      guard word >> 48 == 1 else { return .damaged }
+      guard word >> 48 == 1, at &+ footprint == Int(truncatingIfNeeded: capacity) else { return .damaged }
     }
+    return .damaged
   }
+
+  /// Whether `next` would find something, a message or damage.
+  public var hasNext: Bool { words.loadAcquiring(lane + RingLane.tail, "ring.peek.tail") != position }
+
+  /// What changes when there is something, after `hasNext` was false.
+  public var awaited: AwaitedWord { AwaitedWord(offset: lane + RingLane.tail, value: position) }
 
   /// Gives all that `next` has returned back to the producer.
   @inline(__always)
@@ -187,7 +212,4 @@
 
   /// Begins again at the first message that was not consumed.
   public mutating func rewind() { position = head }
-
-  /// True when a message was looked at and not consumed.
-  public var hasOpen: Bool { position != head }
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import CPlatform
+internal import MemoryMapping
+
 /// The sending end of a ring channel: messages of any size up to half its capacity, to one consumer.
 ///
 /// ```swift
@@ -15,15 +18,27 @@
 /// One thread at a time uses it. In a forked child it throws `forked`.
 @safe
 public struct RingProducer: ~Copyable, @unchecked Sendable {
-  private let storage: RegionStorage
+  internal let storage: RegionStorage
   private let part: String
-  private let shape: RingShape
-  private let base: UnsafeMutableRawPointer
+  internal let shape: RingShape
+  internal let base: UnsafeMutableRawPointer
   private let lane: Int
+  internal let distrusts: Bool
+  /// After a peer of a distrusting producer has broken the protocol.
+  private var isPoisoned = false
   /// On the heap, so that a claim can hold it.
-  private let outbox: UnsafeMutablePointer<RingOutbox<RegionWords>>
+  internal let outbox: UnsafeMutablePointer<RingOutbox<RegionWords>>
+  /// Of the message that is being written in place.
+  private var open = RingLaneProducer<RegionWords>.Place.none
+  /// A distrusting producer's messages are written here first, because what a peer could change meanwhile is not lent.
+  private var copy = Scratch()
+  /// As the storage has them, one load nearer.
+  private let generation: UInt64
+  private let flag: FaultFlag
 
-  internal init(_ storage: RegionStorage, part: String, shape: RingShape, offset: Int) throws(SharedMemoryError) {
+  internal init(
+    _ storage: RegionStorage, part: String, shape: RingShape, offset: Int, distrusts: Bool
+  ) throws(SharedMemoryError) {
     let base = unsafe storage.base + offset
     let words = unsafe RegionWords(base: base)
     guard let lane = Self.claim(words, shape, storage) else {
@@ -39,9 +54,12 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
     self.part = part
     self.shape = shape
     self.lane = lane
+    self.distrusts = distrusts
     unsafe self.base = unsafe base
     unsafe self.outbox = .allocate(capacity: 1)
     unsafe self.outbox.initialize(to: outbox)
+    generation = storage.generation
+    flag = storage.range.flag
   }
 
   /// A lane that nobody has, or a dead one.
@@ -80,7 +98,7 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
   public mutating func send(_ bytes: RawSpan, type: UInt16 = 0, until deadline: Deadline = .never)
     throws(SharedMemoryError)
   {
-    guard let place = try reserve(bytes.byteCount, until: deadline) else { throw error(.timedOut) }
+    guard let place = try reservePlace(bytes.byteCount, until: deadline) else { throw error(.timedOut) }
     commit(place, bytes, type)
     try checkFault()
   }
@@ -88,9 +106,9 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
   /// Sends a copy of the bytes if there is room now.
   ///
   /// - Returns: false when there is none.
-  /// - Throws: as ``send(_:type:until:)``.
+  /// - Throws: as `send(_:type:until:)`.
   public mutating func trySend(_ bytes: RawSpan, type: UInt16 = 0) throws(SharedMemoryError) -> Bool {
-    guard let place = try reserve(bytes.byteCount, until: .now) else { return false }
+    guard let place = try reservePlace(bytes.byteCount, until: .now) else { return false }
     commit(place, bytes, type)
     try checkFault()
     return true
@@ -99,9 +117,10 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
   /// Sends a copy of the bytes if there is room now; counts it as dropped otherwise.
   ///
   /// - Returns: false when it was dropped.
-  /// - Throws: as ``send(_:type:until:)``.
+  /// - Throws: as `send(_:type:until:)`.
   public mutating func sendOrDrop(_ bytes: RawSpan, type: UInt16 = 0) throws(SharedMemoryError) -> Bool {
     if try trySend(bytes, type: type) { return true }
+    let outbox = unsafe outbox
     unsafe outbox.pointee.countDropped()
     return false
   }
@@ -110,31 +129,94 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
   ///
   /// - Parameters:
   ///   - byteCount: room for the message.
+  ///   - type: the sender's affair.
+  ///   - deadline: until when to wait.
   ///   - body: writes from the front of the span, and returns how many bytes the message has, at most `byteCount`. What it does not write holds old bytes.
-  /// - Throws: as ``send(_:type:until:)``, or what `body` throws.
+  /// - Throws: as `send(_:type:until:)`, or what `body` throws.
   @available(*, noasync, message: "it blocks the thread")
+  @inlinable
   public mutating func send(
     upTo byteCount: Int, type: UInt16 = 0, until deadline: Deadline = .never,
     _ body: (inout MutableRawSpan) throws -> Int
   ) throws {
-    guard let place = try reserve(byteCount, until: deadline) else { throw error(.timedOut) }
-    var span = unsafe MutableRawSpan(_unsafeStart: base + place.offset, byteCount: byteCount)
+    let start = unsafe try begin(byteCount, until: deadline)
+    try unsafe fill(start, byteCount, type, body)
+  }
+
+  /// Sends what `body` writes in place if there is room now.
+  ///
+  /// - Returns: false when there is none; `body` was not called then.
+  /// - Throws: as ``send(upTo:type:until:_:)``.
+  @inlinable
+  public mutating func trySend(
+    upTo byteCount: Int, type: UInt16 = 0, _ body: (inout MutableRawSpan) throws -> Int
+  ) throws -> Bool {
+    guard let start = unsafe try begin(byteCount) else { return false }
+    try unsafe fill(start, byteCount, type, body)
+    return true
+  }
+
+  @inlinable
+  @inline(__always)
+  internal mutating func fill(
+    _ start: UnsafeMutableRawPointer, _ byteCount: Int, _ type: UInt16, _ body: (inout MutableRawSpan) throws -> Int
+  ) throws {
+    var span = unsafe MutableRawSpan(_unsafeStart: start, byteCount: byteCount)
     let written = try body(&span)
     precondition(
       written >= 0 && written <= byteCount, "RingProducer.send: a message has at most the bytes that were asked for")
-    unsafe outbox.pointee.commit(place, byteCount: written, type: type)
+    try finish(written, type)
+  }
+
+  /// Room for a message that is written in place, if there is some now.
+  @usableFromInline
+  internal mutating func begin(_ byteCount: Int) throws(SharedMemoryError) -> UnsafeMutableRawPointer? {
+    guard let place = try reservePlace(byteCount, until: .now) else { return nil }
+    return unsafe lend(place)
+  }
+
+  /// Room for a message that is written in place, waiting for it.
+  @usableFromInline
+  internal mutating func begin(_ byteCount: Int, until deadline: Deadline) throws(SharedMemoryError)
+    -> UnsafeMutableRawPointer
+  {
+    guard let place = try reservePlace(byteCount, until: deadline) else { throw error(.timedOut) }
+    return unsafe lend(place)
+  }
+
+  /// Commits the message that was begun last.
+  @usableFromInline
+  internal mutating func finish(_ byteCount: Int, _ type: UInt16) throws(SharedMemoryError) {
+    if pgw_fork_generation() != generation { throw error(.forked) }
+    let place = open
+    if distrusts, byteCount > 0 {
+      unsafe (base + place.offset).copyMemory(from: copy.room(byteCount), byteCount: byteCount)
+    }
+    let outbox = unsafe outbox
+    unsafe outbox.pointee.commit(place, byteCount: byteCount, type: type)
     try checkFault()
   }
 
   @inline(__always)
-  private mutating func reserve(
+  private mutating func lend(_ place: RingLaneProducer<RegionWords>.Place) -> UnsafeMutableRawPointer {
+    open = place
+    return unsafe distrusts ? copy.room(place.byteCount) : base + place.offset
+  }
+
+  @inline(__always)
+  internal mutating func reservePlace(
     _ byteCount: Int, until deadline: Deadline
   ) throws(SharedMemoryError) -> RingLaneProducer<RegionWords>.Place? {
-    guard byteCount >= 0, byteCount <= shape.payloadLimit, !storage.isForeign else { throw refusal(byteCount) }
+    guard byteCount >= 0, byteCount <= shape.payloadLimit, pgw_fork_generation() == generation, !isPoisoned else {
+      throw refusal(byteCount)
+    }
+    let outbox = unsafe outbox
     switch unsafe outbox.pointee.reserve(byteCount, until: deadline) {
     case .place(let place): return place
     case .full: return nil
-    case .damaged: throw error(.peerMisbehaved)
+    case .damaged:
+      isPoisoned = distrusts
+      throw error(.peerMisbehaved)
     }
   }
 
@@ -144,20 +226,25 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
       guard let from = $0.baseAddress else { return }
       unsafe (base + place.offset).copyMemory(from: from, byteCount: $0.count)
     }
+    let outbox = unsafe outbox
     unsafe outbox.pointee.commit(place, byteCount: bytes.byteCount, type: type)
   }
 
+  // It changes nothing, and yet is `mutating`: that passes the producer's address, where a borrow would copy it.
   @inline(__always)
-  private func checkFault() throws(SharedMemoryError) { try storage.checkFault("send to") }
+  private mutating func checkFault() throws(SharedMemoryError) {
+    if flag.isRaised { throw error(.faulted) }
+  }
 
   @inline(never)
-  private func error(_ code: SharedMemoryError.Code) -> SharedMemoryError {
+  internal mutating func error(_ code: SharedMemoryError.Code) -> SharedMemoryError {
     SharedMemoryError(code, "send to", region: storage.name, part: part)
   }
 
   @inline(never)
-  private func refusal(_ byteCount: Int) -> SharedMemoryError {
+  private mutating func refusal(_ byteCount: Int) -> SharedMemoryError {
     if storage.isForeign { return error(.forked) }
+    if isPoisoned { return error(.peerMisbehaved) }
     return SharedMemoryError(
       .invalidArgument, "send to", region: storage.name, part: part,
       note: "a message has 0 to \(shape.payloadLimit) bytes, not \(byteCount)")
@@ -168,14 +255,25 @@ extension RegionLayout.Part {
   /// A ring channel: see ``RingProducer`` and ``RingConsumer``.
   ///
   /// - Parameters:
+  ///   - name: of the part.
   ///   - capacity: bytes for the messages of each producer, 64 to 64 GiB; rounded up to a power of two. A message has at most half of it, less 8 bytes.
   ///   - producers: how many can send at once, 1 to 64. Each has a lane of its own.
   public static func ring(_ name: String, capacity: Int, producers: Int = 1) -> RegionLayout.Part {
     var rounded = RingShape.capacities.lowerBound
     while rounded < capacity, rounded <= RingShape.capacities.upperBound { rounded *= 2 }
     // What has no shape has no size, which the layout refuses.
-    let shape = RingShape(laneCount: producers, capacity: rounded)
+    let shape = capacity > 0 ? RingShape(laneCount: producers, capacity: rounded) : nil
     return RegionLayout.Part(name, kind: .ring, byteCount: shape?.byteCount ?? -1, elementSize: shape?.capacity ?? 0)
+  }
+}
+
+extension RingShape {
+  /// Nil for sizes that no ring has: they may come from a region.
+  internal init?(of part: RegionLayout.Part) {
+    let capacity = part.elementSize
+    guard Self.capacities ~= capacity else { return nil }
+    self.init(laneCount: (part.byteCount - Self.firstLane) / (RingLane.data + capacity), capacity: capacity)
+    guard byteCount == part.byteCount else { return nil }
   }
 }
 
@@ -183,9 +281,7 @@ extension RegionStorage {
   /// The shape of a ring, checked: its numbers come from the region.
   internal func ring(_ name: String, _ operation: String) throws(SharedMemoryError) -> (RingShape, offset: Int) {
     let placed = try part(name, .ring, operation)
-    let capacity = placed.part.elementSize
-    let lanes = capacity > 0 ? (placed.part.byteCount - RingShape.firstLane) / (RingLane.data + capacity) : 0
-    guard let shape = RingShape(laneCount: lanes, capacity: capacity), shape.byteCount == placed.part.byteCount else {
+    guard let shape = RingShape(of: placed.part) else {
       throw SharedMemoryError(
         .damaged, operation, region: self.name, part: name, note: "its sizes are none that a ring has")
     }
@@ -199,6 +295,6 @@ extension SharedRegion {
   /// - Throws: ``SharedMemoryError``: `taken` when all its lanes belong to living producers, `noSuchPart`, `layoutDiffers`, `forked`.
   public borrowing func producer(of name: String) throws(SharedMemoryError) -> RingProducer {
     let (shape, offset) = try storage.ring(name, "send to")
-    return try RingProducer(storage, part: name, shape: shape, offset: offset)
+    return try RingProducer(storage, part: name, shape: shape, offset: offset, distrusts: distrustsPeers)
   }
 }

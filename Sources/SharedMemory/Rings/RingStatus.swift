@@ -30,20 +30,16 @@ extension RegionStorage {
   fileprivate func ringStatus(_ name: String) throws(SharedMemoryError) -> RingStatus {
     let (shape, offset) = try ring(name, "look at")
     let words = unsafe RegionWords(base: base + offset)
-    func owner(_ offset: Int) -> (PeerToken, Bool) {
-      let token = PeerToken(rawValue: words.loadAcquiring(offset, "status.owner"))
-      return (token, token != .none && peers.isDead(token))
-    }
     let lanes = (0..<shape.laneCount).map { index in
       let lane = shape.lane(index)
-      let (producer, isDead) = owner(lane + RingLane.token)
+      let (producer, isDead) = OwnerWord.look(words, lane + RingLane.token, self)
       // The head first: what is received is never more than what is sent.
       let head = words.loadAcquiring(lane + RingLane.head, "status.head")
       return RingStatus.Lane(
         producer: producer, isProducerDead: isDead, sentBytes: words.loadAcquiring(lane + RingLane.tail, "status.tail"),
         receivedBytes: head, droppedMessages: words.loadRelaxed(lane + RingLane.dropped, "status.dropped"))
     }
-    let (consumer, isDead) = owner(RingShape.consumer)
+    let (consumer, isDead) = OwnerWord.look(words, RingShape.consumer, self)
     try checkFault("look at")
     return RingStatus(consumer: consumer, isConsumerDead: isDead, capacity: shape.capacity, lanes: lanes)
   }

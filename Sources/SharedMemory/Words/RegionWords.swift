@@ -114,11 +114,17 @@ internal struct RegionWords: SharedWords {
     atomicMemoryFence(ordering: .releasing)
   }
 
-  /// Two thousand pauses, some tens of microseconds, cover the answer of a peer that runs on another processor; with one processor the
-  /// peer cannot run meanwhile.
+  /// With one processor the peer cannot run meanwhile.
   @inline(__always)
-  internal func spin(_ round: Int) -> Bool {
-    guard round < Self.spinRounds else { return false }
+  internal func spin(_ round: Int, of limit: Int) -> Bool {
+    guard round < limit, Self.isOfUse else { return false }
+    pgw_pause()
+    return true
+  }
+
+  @inline(__always)
+  internal func spinBriefly(_ round: Int) -> Bool {
+    guard round < Self.briefRounds else { return false }
     pgw_pause()
     return true
   }
@@ -128,6 +134,8 @@ internal struct RegionWords: SharedWords {
   internal func slice(_ deadline: Deadline) -> Deadline { min(deadline, .after(Self.patience)) }
 
   /// Four wake-ups a second cost an idle sleeper some microseconds of processor time in each.
-  private static let patience = Duration.milliseconds(250)
-  private static let spinRounds = pgw_processor_count() > 1 ? 2000 : 0
+  internal static let patience = Duration.milliseconds(250)
+  private static let isOfUse = pgw_processor_count() > 1
+  /// Bound to one processor, this thread may have its peer on another one or on the same.
+  private static let briefRounds = isOfUse ? pgw_allowed_processor_count() > 1 ? SpinRecord.most : 200 : 0
 }

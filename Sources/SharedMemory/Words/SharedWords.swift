@@ -31,9 +31,39 @@
   func fenceAcquiring(_ step: StaticString)
   /// All before is stored before any store that follows.
   func fenceReleasing(_ step: StaticString)
-  /// A moment of waiting without giving the processor away. False once waiting that way is no use any more.
-  func spin(_ round: Int) -> Bool
+  /// A moment of waiting without giving the processor away, so many at most. False once waiting that way is no use any more.
+  func spin(_ round: Int, of limit: Int) -> Bool
+  /// The same for who keeps no ``SpinRecord``: where the two may share a processor it is of use for less long.
+  func spinBriefly(_ round: Int) -> Bool
   func hasPassed(_ deadline: Deadline) -> Bool
   /// The deadline, or the end of the sleeper's patience: who was killed between making something and waking us is not waited for longer.
   func slice(_ deadline: Deadline) -> Deadline
+}
+
+/// Whether spinning was of use lately. It is none while the other end is slow, or cannot run because both are bound to one processor: then one wait in eight tries it for
+/// some microseconds, which is enough for a peer that is at it again, and one in 64 as long as ever.
+@_spi(Testing) public struct SpinRecord: Sendable {
+  /// Waits in a row that were over only after a sleep.
+  private var failures: UInt = 0
+
+  public init() {}
+
+  /// For how many moments the next wait spins.
+  public var limit: Int {
+    if failures < 4 || failures & 63 == 0 { return Self.most }
+    return failures & 7 == 0 ? Self.few : 0
+  }
+
+  /// Some tens of microseconds cover the answer of a peer that runs on another processor.
+  public static let most = 2000
+  public static let few = 100
+
+  public mutating func count(slept: Bool) { failures = slept ? failures &+ 1 : 0 }
+}
+
+/// A word of a part, and its value as long as there is nothing.
+@_spi(Testing) public struct AwaitedWord: Sendable, Hashable {
+  /// From the start of the part.
+  public let offset: Int
+  public let value: UInt64
 }

@@ -31,7 +31,8 @@ extension ForwardingWords {
   func fence(_ step: StaticString) { words.fence(step) }
   func fenceAcquiring(_ step: StaticString) { words.fenceAcquiring(step) }
   func fenceReleasing(_ step: StaticString) { words.fenceReleasing(step) }
-  func spin(_ round: Int) -> Bool { words.spin(round) }
+  func spin(_ round: Int, of limit: Int) -> Bool { words.spin(round, of: limit) }
+  func spinBriefly(_ round: Int) -> Bool { words.spinBriefly(round) }
   func hasPassed(_ deadline: Deadline) -> Bool { words.hasPassed(deadline) }
   func slice(_ deadline: Deadline) -> Deadline { words.slice(deadline) }
 }

@@ -2,6 +2,7 @@
 
 @_spi(Testing) import SharedMemory
 import _CTestSupport
+import _TestSupport
 
 /// A machine of two or three processes and some words of shared memory, on which a protocol is run step by step.
 ///
@@ -279,7 +280,7 @@ final class Model {
           options.append((actor, 2))
         }
       }
-      let (actor, event) = options[exploration.choose(options.count)]
+      let (actor, event) = options[exploration.chooseEvent(options.count, kills: options.count { $0.event == 2 })]
       switch event {
       case 0: _ = pgt_coroutine_resume(coroutines[actor])
       case 1:
@@ -380,7 +381,8 @@ struct ModelWords: SharedWords {
   func fence(_ step: StaticString) { model.fence(actor, step) }
   func fenceAcquiring(_ step: StaticString) { model.fenceAcquiring(actor, step) }
   func fenceReleasing(_ step: StaticString) { model.fenceReleasing(actor, step) }
-  func spin(_ round: Int) -> Bool { false }
+  func spin(_ round: Int, of limit: Int) -> Bool { false }
+  func spinBriefly(_ round: Int) -> Bool { false }
   /// Time has no measure here: a deadline passes for an actor whose sleep has ended by one.
   func hasPassed(_ deadline: Deadline) -> Bool {
     deadline != .never && (deadline == .now || model.actors[actor].timeouts > 0)
@@ -409,6 +411,8 @@ final class Exploration {
     var timesOut = false
     /// Steps after which the exploration ends without having seen all; see `isComplete`.
     var steps = Int.max
+    /// Then so many steps of runs that are chosen at random: they come to places that are far from the first run.
+    var randomSteps = 0
   }
 
   private var path: [(chosen: Int, count: Int)] = []
@@ -421,15 +425,25 @@ final class Exploration {
   private(set) var isComplete = true
   var states: Int { known.count }
 
-  fileprivate var isReplaying: Bool { depth < path.count }
+  /// Chooses when not nil.
+  private var random: Random? = nil
+
+  fileprivate var isReplaying: Bool { random != nil || depth < path.count }
 
   fileprivate func isNew(_ state: Int) -> Bool { known.insert(state).inserted }
 
   fileprivate func choose(_ count: Int) -> Int {
     precondition(count > 0, "a choice has an alternative")
+    if random != nil { return random!.below(count) }
     if depth == path.count { path.append((0, count)) }
     defer { depth += 1 }
     return path[depth].chosen
+  }
+
+  /// One of the steps that can come next, the last `kills` of which end an actor. At random these are rare, so that runs come far.
+  fileprivate func chooseEvent(_ count: Int, kills: Int) -> Int {
+    if random != nil, kills > 0, kills < count, random!.below(16) > 0 { return random!.below(count - kills) }
+    return choose(count)
   }
 
   /// Runs all. The story of the first run that `check` objects to, or in which somebody sleeps for ever; nil when there is none.
@@ -450,7 +464,9 @@ final class Exploration {
       }
       if steps > limits.steps {
         isComplete = false
-        return nil
+        if random == nil { random = Random(seed: 77) }
+        if steps > limits.steps + limits.randomSteps { return nil }
+        continue
       }
       while let last = path.last, last.chosen + 1 == last.count { path.removeLast() }
       guard let last = path.last else { return nil }
