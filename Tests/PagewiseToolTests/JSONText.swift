@@ -58,6 +58,11 @@ indirect enum JSON: Equatable {
     return Double(text)
   }
 
+  var integer: Int? {
+    guard case .number(let text) = self else { return nil }
+    return Int(text)
+  }
+
   var isNumber: Bool { number != nil }
 }
 

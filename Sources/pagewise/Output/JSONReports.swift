@@ -2,6 +2,7 @@
 
 internal import AccessAdvisor
 internal import MemoryMapping
+internal import SharedMemory
 internal import SystemPackage
 
 /// The whole output as one JSON object, written as the reports come.
@@ -11,7 +12,12 @@ internal import SystemPackage
 final class JSONReports {
   private var json = JSONWriter()
   let stream: FileDescriptor
-  private var errors: [(error: MappingError, path: FilePath)] = []
+  private var errors: [Failure] = []
+
+  private enum Failure {
+    case file(MappingError, FilePath)
+    case region(SharedMemoryError)
+  }
 
   /// - Parameter stream: standard output, or standard error where the first is taken.
   init(on stream: FileDescriptor = .standardOutput) { self.stream = stream }
@@ -33,12 +39,19 @@ final class JSONReports {
     write()
   }
 
-  func add(_ error: MappingError, path: FilePath) { errors.append((error, path)) }
+  func add(_ error: MappingError, path: FilePath) { errors.append(.file(error, path)) }
+
+  func add(_ error: SharedMemoryError) { errors.append(.region(error)) }
 
   func end(wasInterrupted: Bool) {
     json.endArray()
     json.beginArray("errors")
-    for (error, path) in errors { json.add(error, path: path) }
+    for failure in errors {
+      switch failure {
+      case .file(let error, let path): json.add(error, path: path)
+      case .region(let error): json.add(error)
+      }
+    }
     json.endArray()
     json.add("interrupted", wasInterrupted)
     json.endObject()

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Writes JSON text piece by piece. Two spaces for each level; the caller keeps begin and end in step.
+/// Writes JSON text piece by piece. Two spaces for each level, or each value on one line; the caller keeps begin and end in step.
 struct JSONWriter {
   private(set) var text = ""
   private var isFirst: [Bool] = []
-  private var afterKey = false
+  private let isOnOneLine: Bool
+
+  init(isOnOneLine: Bool = false) { self.isOnOneLine = isOnOneLine }
 
   mutating func beginObject(_ key: String? = nil) { begin(key, "{") }
   mutating func endObject() { end("}") }
@@ -41,7 +43,7 @@ struct JSONWriter {
 
   private mutating func put(_ key: String?, _ value: String) {
     if let last = isFirst.last {
-      if !last { text += "," }
+      if !last { text += isOnOneLine ? ", " : "," }
       isFirst[isFirst.count - 1] = false
       newLine()
     }
@@ -49,7 +51,10 @@ struct JSONWriter {
     text += value
   }
 
-  private mutating func newLine() { text += "\n" + String(repeating: "  ", count: isFirst.count) }
+  private mutating func newLine() {
+    if isOnOneLine { return }
+    text += "\n" + String(repeating: "  ", count: isFirst.count)
+  }
 
   static func quoted(_ value: String) -> String {
     var out = "\""

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import MemoryMapping
+internal import SharedMemory
 internal import SystemPackage
 
 /// What a command found out, for people and for programs.
@@ -38,6 +39,12 @@ enum ReportOutput {
       if reports.stream == .standardError { return }
     }
     Standard.error("pagewise: \(Self.sentence(error, path: path))\n")
+  }
+
+  /// The same about a region, whose errors name it themselves.
+  func failure(_ error: SharedMemoryError) {
+    if case .json(let reports) = self { reports.add(error) }
+    Standard.error("pagewise: \(error)\n")
   }
 
   /// - Parameter sentence: what to say about an interruption; nil when there was none.

@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import MemoryMapping
 internal import PageCache
+internal import SharedMemory
 internal import SystemPackage
 
 /// One run over a list of paths: a report or an error for each, and the exit status.
@@ -10,6 +11,7 @@ struct PathRun {
   private let output: ReportOutput
   private let forcesProgress: Bool
   private var failed = false
+  private var isMisused = false
 
   init(_ arguments: OutputArguments, forcesProgress: Bool = false) {
     self.init(.reports(arguments), forcesProgress: forcesProgress)
@@ -91,6 +93,13 @@ struct PathRun {
     output.failure(error, path: path)
   }
 
+  /// A name or a size that no region can have is wrong usage.
+  mutating func fail(_ error: SharedMemoryError) {
+    failed = true
+    if error.code == .invalidArgument { isMisused = true }
+    output.failure(error)
+  }
+
   func report(_ report: some Report, after progress: Progress? = nil) {
     progress?.end()
     output.report(report)
@@ -110,6 +119,6 @@ struct PathRun {
       if reason != .brokenPipe { Standard.error("pagewise: cannot write to standard output: \(reason).\n") }
       return 1
     }
-    return Interruption.isRequested ? 130 : failed ? 1 : 0
+    return Interruption.isRequested ? 130 : isMisused ? 64 : failed ? 1 : 0
   }
 }

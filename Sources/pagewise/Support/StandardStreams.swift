@@ -56,6 +56,16 @@ enum Standard {
     }
   }
 
+  /// Whether whoever reads standard output has gone, which a program that waits for something else does not see by writing. Then it
+  /// counts as a failed write.
+  static var isReaderGone: Bool {
+    if outputFailure != nil { return true }
+    var request = pollfd(fd: STDOUT_FILENO, events: 0, revents: 0)
+    guard unsafe poll(&request, 1, 0) == 1, request.revents & Int16(POLLERR) != 0 else { return false }
+    failure.store(Errno.brokenPipe.rawValue, ordering: .relaxed)
+    return true
+  }
+
   static func error(_ text: String) { _ = write(text, to: .standardError) }
 
   private static func write(_ text: String, to stream: FileDescriptor) -> Errno? {
@@ -103,5 +113,12 @@ enum Standard {
     var time = timespec()
     unsafe clock_gettime(CLOCK_MONOTONIC, &time)
     return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+  }
+
+  /// Nanoseconds since 1970.
+  static var wallNanoseconds: UInt64 {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_REALTIME, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
   }
 }
