@@ -10,6 +10,8 @@ let package = Package(
     .package(name: "pagewise", path: ".."),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    // Percentiles of latencies.
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
   ],
   targets: [
     // The same work in C, compiled with the same optimisation, in the same process.
@@ -23,6 +25,7 @@ let package = Package(
         .product(name: "SharedMemory", package: "pagewise"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Histogram", package: "hdrhistogram-swift"),
       ],
       swiftSettings: [.swiftLanguageMode(.v6), .enableExperimentalFeature("Lifetimes")]),
   ],

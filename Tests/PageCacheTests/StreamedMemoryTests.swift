@@ -71,27 +71,35 @@ import _TestSupport
     let (large, hot, result) = (folder.appending("large"), folder.appending("hot"), folder.appending("result"))
     _ = try PatternFile(large, size: 8 * Int64(Self.limit))
     _ = try PatternFile(hot, size: Int64(Self.hotSize))
+    let lengths = [4 * Self.limit, 8 * Self.limit]
     var outcomes: [Outcome] = []
-    for length in [4 * Self.limit, 8 * Self.limit] {
-      try StreamSupport.evict(large)
-      try StreamSupport.evict(hot)
-      let arguments = [
-        group.path.string, large.string, hot.string, result.string, "\(length)", method.rawValue, "\(Self.hotSize)",
-      ]
-      await #expect(processExitsWith: .success) { [arguments = arguments as [String]] in try Self.child(arguments) }
-      let words = ProcessView.text(result).split(separator: " ")
-      try #require(words.count == 5)
-      outcomes.append(
-        Outcome(
-          peak: Int(words[0]) ?? 0, hotResident: Double(words[1]) ?? 0, bytes: Int(words[2]) ?? 0,
-          isScarce: words[3] == "true", left: Int(words[4]) ?? -1))
+    // The least peak of up to three passes each: what the runtime keeps for its threads is a matter of time, and what grows with the
+    // file grows each time.
+    func peakGrowth() -> Int {
+      let peaks = lengths.map { length in outcomes.filter { $0.bytes == length }.map(\.peak).min() ?? .max / 2 }
+      return abs(peaks[1] - peaks[0])
     }
-    let (half, whole) = (outcomes[0], outcomes[1])
-    #expect(half.bytes == 4 * Self.limit && whole.bytes == 8 * Self.limit)
-    #expect(half.hotResident >= 0.95 && whole.hotResident >= 0.95, "\(outcomes)")
-    #expect(whole.left == 0, "\(outcomes)")
+    repeat {
+      for length in lengths {
+        try StreamSupport.evict(large)
+        try StreamSupport.evict(hot)
+        let arguments = [
+          group.path.string, large.string, hot.string, result.string, "\(length)", method.rawValue, "\(Self.hotSize)",
+        ]
+        await #expect(processExitsWith: .success) { [arguments = arguments as [String]] in try Self.child(arguments) }
+        let words = ProcessView.text(result).split(separator: " ")
+        try #require(words.count == 5)
+        outcomes.append(
+          Outcome(
+            peak: Int(words[0]) ?? 0, hotResident: Double(words[1]) ?? 0, bytes: Int(words[2]) ?? 0,
+            isScarce: words[3] == "true", left: Int(words[4]) ?? -1))
+      }
+    } while outcomes.count < 6 && peakGrowth() > 2048
+    #expect(outcomes.count >= 2 && outcomes.enumerated().allSatisfy { $1.bytes == lengths[$0 % 2] }, "\(outcomes)")
+    #expect(outcomes.allSatisfy { $0.hotResident >= 0.95 && $0.peak > 0 }, "\(outcomes)")
+    #expect(outcomes.allSatisfy { $0.bytes == lengths[0] || $0.left == 0 }, "\(outcomes)")
     // Twice the file, the same peak: to two MiB, which is a sixty-fourth of the second half.
-    #expect(half.peak > 0 && abs(whole.peak - half.peak) <= 2048, "\(outcomes)")
+    #expect(peakGrowth() <= 2048, "\(outcomes)")
   }
 
   /// In a process of its own: goes into the group, makes the hot file hot, streams, and writes down what came of it.

@@ -2,23 +2,19 @@
 
 #include "base_ipc.h"
 
-#include <linux/futex.h>
-#include <stdatomic.h>
-#include <stdbool.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-static void *shared(size_t size) {
-  void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (base == MAP_FAILED) abort();
-  return base;
-}
+// Processes
 
 void base_pause(void) {
 #if defined(__x86_64__)
@@ -28,6 +24,7 @@ void base_pause(void) {
 #endif
 }
 
+void base_yield(void) { sched_yield(); }
 pid_t base_fork(void) { return fork(); }
 void base_exit(int status) { _exit(status); }
 
@@ -36,17 +33,28 @@ int base_await(pid_t child) {
   return waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-uint64_t *base_shared_word(void) { return shared(4096); }
+void base_kill(pid_t child) { kill(child, SIGKILL); }
+void base_end_with_parent(void) { prctl(PR_SET_PDEATHSIG, SIGKILL); }
 
-double base_cpu_seconds(void) {
-  double total = 0;
-  for (int who = 0; who < 2; who++) {
-    struct rusage usage;
-    getrusage(who == 0 ? RUSAGE_SELF : RUSAGE_CHILDREN, &usage);
-    total += (double)usage.ru_utime.tv_sec + (double)usage.ru_utime.tv_usec / 1e6;
-    total += (double)usage.ru_stime.tv_sec + (double)usage.ru_stime.tv_usec / 1e6;
-  }
-  return total;
+void base_sleep_ns(uint64_t nanoseconds) {
+  struct timespec time = {.tv_sec = (time_t)(nanoseconds / 1000000000), .tv_nsec = (long)(nanoseconds % 1000000000)};
+  nanosleep(&time, NULL);
+}
+
+uint64_t *base_shared_words(void) {
+  void *base = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (base == MAP_FAILED) abort();
+  return base;
+}
+
+uint64_t base_load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+void base_store_word(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+
+double base_clock_cost(void) {
+  enum { TIMES = 1000000 };
+  uint64_t start = base_now_ns();
+  for (int i = 0; i < TIMES; i++) base_now_ns();
+  return (double)(base_now_ns() - start) / TIMES;
 }
 
 void base_fill_message(void *bytes, size_t size, uint64_t number) {
@@ -61,162 +69,193 @@ uint64_t base_sum_message(const void *bytes, size_t size) {
   return sum;
 }
 
-// Round trips
+// Runs
 
-typedef struct pair {
-  _Alignas(128) _Atomic uint32_t ping;
-  _Alignas(128) _Atomic uint32_t pong;
-} pair;
+static base_ipc_run *map_run(int file, size_t byte_count) {
+  int flags = MAP_SHARED | MAP_POPULATE | (file < 0 ? MAP_ANONYMOUS : 0);
+  void *base = mmap(NULL, byte_count, PROT_READ | PROT_WRITE, flags, file, 0);
+  return base == MAP_FAILED ? NULL : base;
+}
 
-uint64_t base_spin_pingpong(size_t rounds) {
-  pair *words = shared(sizeof *words);
-  pid_t child = fork();
-  if (child == 0) {
-    for (uint32_t i = 1; i <= rounds; i++) {
-      while (atomic_load_explicit(&words->ping, memory_order_acquire) != i) base_pause();
-      atomic_store_explicit(&words->pong, i, memory_order_release);
-    }
+base_ipc_run *base_run_make(base_scenario scenario, const char *path) {
+  size_t byte_count = sizeof(base_ipc_run) + (scenario.sampled ? (size_t)scenario.count * 8 : 0);
+  int file = -1;
+  if (path != NULL) {
+    file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (file < 0 || ftruncate(file, (off_t)byte_count) != 0) abort();
+  }
+  base_ipc_run *run = map_run(file, byte_count);
+  if (run == NULL) abort();
+  if (file >= 0) close(file);
+  run->byte_count = byte_count;
+  run->scenario = scenario;
+  return run;
+}
+
+base_ipc_run *base_run_open(const char *path) {
+  struct stat found;
+  int file = open(path, O_RDWR | O_CLOEXEC);
+  if (file < 0 || fstat(file, &found) != 0 || (size_t)found.st_size < sizeof(base_ipc_run)) return NULL;
+  base_ipc_run *run = map_run(file, (size_t)found.st_size);
+  close(file);
+  return run != NULL && run->byte_count == (uint64_t)found.st_size ? run : NULL;
+}
+
+void base_run_free(base_ipc_run *run) { munmap(run, run->byte_count); }
+
+int base_run_processes(const base_ipc_run *run) {
+  return run->scenario.kind == BASE_FAN_IN ? 1 + run->scenario.producers : 2;
+}
+
+/// The processor at this place among those that the process may use; the last one where there are fewer.
+static int processor(int place) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return -1;
+  int found = -1;
+  for (int number = 0; number < CPU_SETSIZE && place >= 0; number++)
+    if (CPU_ISSET(number, &allowed)) found = number, place--;
+  return found;
+}
+
+void base_run_enter(const base_ipc_run *run, int role) {
+  // Nobody outlives a run that hangs.
+  alarm(60);
+  base_end_with_parent();
+  prctl(PR_SET_TIMERSLACK, 1);
+  if (run->scenario.placement == BASE_UNPINNED) return;
+  int number = processor(run->scenario.placement == BASE_TWO_PROCESSORS && role == 1 ? 1 : 0);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(number, &one);
+  if (sched_setaffinity(0, sizeof one, &one) != 0) abort();
+}
+
+static void usage(uint64_t *cpu, uint64_t *switches) {
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  *cpu = ((uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec) * 1000000000 +
+         ((uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec) * 1000;
+  *switches = (uint64_t)usage.ru_nvcsw;
+}
+
+void base_run_arrive(base_ipc_run *run, int role) {
+  base_report *own = &run->reports[role];
+  uint32_t all = (uint32_t)base_run_processes(run);
+  __atomic_add_fetch(&run->arrived, 1, __ATOMIC_ACQ_REL);
+  while (__atomic_load_n(&run->arrived, __ATOMIC_ACQUIRE) < all) sched_yield();
+  usage(&own->cpu_before, &own->switches_before);
+  own->start = base_now_ns();
+  if (role == 0) __atomic_store_n(&run->epoch, own->start, __ATOMIC_RELEASE);
+}
+
+void base_run_finish(base_ipc_run *run, int role, uint64_t work) {
+  base_report *own = &run->reports[role];
+  own->end = base_now_ns();
+  usage(&own->cpu, &own->switches);
+  own->cpu -= own->cpu_before;
+  own->switches -= own->switches_before;
+  own->work = work;
+}
+
+static uint64_t due(const base_ipc_run *run, int64_t number) {
+  return __atomic_load_n(&run->epoch, __ATOMIC_ACQUIRE) + (uint64_t)((number + 1) * run->scenario.interval);
+}
+
+void base_run_await(const base_ipc_run *run, int64_t number) {
+  uint64_t then = due(run, number);
+  while (1) {
+    uint64_t now = base_now_ns();
+    if (now >= then) return;
+    // A timer comes late by more than most latencies: the last part is waited for awake, by every side.
+    if (then - now > 4000000) base_sleep_ns(then - now - 2000000);
+    else base_pause();
+  }
+}
+
+uint64_t base_run_lateness(const base_ipc_run *run, int64_t number) {
+  uint64_t now = base_now_ns(), then = due(run, number);
+  return now > then ? now - then : 0;
+}
+
+void base_relax(const base_ipc_run *run, int role) {
+  static unsigned looks;
+  base_pause();
+  if (run->scenario.placement == BASE_ONE_PROCESSOR || (run->scenario.kind == BASE_FAN_IN && role != 1)) sched_yield();
+  // They may meet on one processor.
+  else if (run->scenario.placement == BASE_UNPINNED && ++looks % 64 == 0) sched_yield();
+}
+
+base_report *base_run_report(base_ipc_run *run, int role) { return &run->reports[role]; }
+uint64_t *base_run_samples(base_ipc_run *run) { return run->samples; }
+
+int base_await_all(const pid_t *children, int count) {
+  int ended[BASE_ROLES] = {0}, bad = 0;
+  for (int left = count; left > 0;) {
+    int status, role = 0;
+    pid_t child = waitpid(-1, &status, 0);
+    if (child < 0) return -1;
+    while (role < count && children[role] != child) role++;
+    // Somebody else's child.
+    if (role == count) continue;
+    ended[role] = 1, left--;
+    if (bad || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) continue;
+    // The others would wait for it.
+    bad = 1;
+    for (int other = 0; other < count; other++)
+      if (!ended[other]) kill(children[other], SIGKILL);
+  }
+  return bad;
+}
+
+int base_run_fork(base_ipc_run *run, void (*side)(void *context, base_ipc_run *run, int role), void *context) {
+  pid_t children[BASE_ROLES];
+  int count = base_run_processes(run);
+  for (int role = 0; role < count; role++) {
+    children[role] = fork();
+    if (children[role] != 0) continue;
+    base_run_enter(run, role);
+    side(context, run, role);
     _exit(0);
   }
-  for (uint32_t i = 1; i <= rounds; i++) {
-    atomic_store_explicit(&words->ping, i, memory_order_release);
-    while (atomic_load_explicit(&words->pong, memory_order_acquire) != i) base_pause();
-  }
-  base_await(child);
-  munmap(words, sizeof *words);
-  return rounds;
+  return base_await_all(children, count);
 }
 
-static void await_word(_Atomic uint32_t *word, uint32_t wanted) {
-  uint32_t now;
-  while ((now = atomic_load_explicit(word, memory_order_acquire)) != wanted)
-    syscall(SYS_futex, word, FUTEX_WAIT, now, NULL, NULL, 0);
-}
-
-static void tell_word(_Atomic uint32_t *word, uint32_t value) {
-  atomic_store_explicit(word, value, memory_order_release);
-  syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
-}
-
-uint64_t base_futex_pingpong(size_t rounds) {
-  pair *words = shared(sizeof *words);
+int base_run_program(const char *program, const char *argument) {
   pid_t child = fork();
   if (child == 0) {
-    for (uint32_t i = 1; i <= rounds; i++) {
-      await_word(&words->ping, i);
-      tell_word(&words->pong, i);
-    }
-    _exit(0);
+    base_end_with_parent();
+    execl(program, program, argument, (char *)NULL);
+    _exit(127);
   }
-  for (uint32_t i = 1; i <= rounds; i++) {
-    tell_word(&words->ping, i);
-    await_word(&words->pong, i);
-  }
-  base_await(child);
-  munmap(words, sizeof *words);
-  return rounds;
+  return base_await(child);
 }
 
-uint64_t base_pipe_pingpong(size_t rounds) {
-  int there[2], back[2];
-  if (pipe(there) != 0 || pipe(back) != 0) abort();
-  pid_t child = fork();
-  char message[64] = {0};
-  if (child == 0) {
-    for (size_t i = 0; i < rounds; i++)
-      if (read(there[0], message, 64) != 64 || write(back[1], message, 64) != 64) _exit(1);
-    _exit(0);
-  }
-  size_t done = 0;
-  while (done < rounds && write(there[1], message, 64) == 64 && read(back[0], message, 64) == 64) done++;
-  base_await(child);
-  for (int i = 0; i < 2; i++) close(there[i]), close(back[i]);
-  return done;
-}
+// Recovery
 
-// Streams
-
-enum { RING_SIZE = 1 << 20 };
-
-typedef struct ring {
-  _Alignas(128) _Atomic uint64_t tail;
-  _Alignas(128) _Atomic uint64_t head;
-  _Alignas(128) char data[RING_SIZE];
-} ring;
-
-/// Fixed messages whose size divides the ring's, so that there is no end to look after: an upper bound.
-static void ring_send(ring *to, const void *message, size_t size, uint64_t *tail, uint64_t *known_head) {
-  while (*tail + size - *known_head > RING_SIZE) {
-    *known_head = atomic_load_explicit(&to->head, memory_order_acquire);
-    if (*tail + size - *known_head > RING_SIZE) base_pause();
-  }
-  memcpy(to->data + *tail % RING_SIZE, message, size);
-  *tail += size;
-  atomic_store_explicit(&to->tail, *tail, memory_order_release);
-}
-
-static uint64_t ring_sum(ring *from, size_t count, size_t size) {
-  uint64_t head = 0, known_tail = 0, sum = 0;
-  for (size_t i = 0; i < count; i++) {
-    while (known_tail == head) {
-      known_tail = atomic_load_explicit(&from->tail, memory_order_acquire);
-      if (known_tail == head) base_pause();
-    }
-    sum += base_sum_message(from->data + head % RING_SIZE, size);
-    head += size;
-    atomic_store_explicit(&from->head, head, memory_order_release);
-  }
-  return sum;
-}
-
-static bool read_all(int from, char *bytes, size_t size) {
-  for (size_t done = 0; done < size;) {
-    ssize_t got = read(from, bytes + done, size - done);
-    if (got <= 0) return false;
-    done += (size_t)got;
-  }
-  return true;
-}
-
-static bool write_all(int to, const char *bytes, size_t size) {
-  for (size_t done = 0; done < size;) {
-    ssize_t put = write(to, bytes + done, size - done);
-    if (put <= 0) return false;
-    done += (size_t)put;
-  }
-  return true;
-}
-
-uint64_t base_message_stream(int kind, size_t count, size_t size) {
-  ring *ways = kind == BASE_STREAM_RING ? shared(sizeof *ways) : NULL;
-  uint64_t *result = shared(4096);
-  int ends[2] = {-1, -1};
-  if (kind == BASE_STREAM_PIPE && pipe(ends) != 0) abort();
-  if (kind == BASE_STREAM_SOCKET && socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) abort();
-  char *message = aligned_alloc(64, size < 64 ? 64 : size);
+static pid_t fork_sender(int to) {
   pid_t child = fork();
   if (child == 0) {
-    uint64_t sum = 0;
-    if (kind == BASE_STREAM_RING) sum = ring_sum(ways, count, size);
-    else
-      for (size_t i = 0; i < count; i++) {
-        if (!read_all(ends[0], message, size)) _exit(1);
-        sum += base_sum_message(message, size);
-      }
-    *result = sum;
-    _exit(0);
+    base_end_with_parent();
+    if (write(to, "", 1) == 1) pause();
+    _exit(1);
   }
-  uint64_t tail = 0, known_head = 0;
-  for (size_t i = 0; i < count; i++) {
-    base_fill_message(message, size, i);
-    if (kind == BASE_STREAM_RING) ring_send(ways, message, size, &tail, &known_head);
-    else if (!write_all(ends[1], message, size)) break;
-  }
-  base_await(child);
-  uint64_t sum = *result;
-  if (ways != NULL) munmap(ways, sizeof *ways);
-  munmap(result, 4096);
-  if (ends[0] >= 0) close(ends[0]), close(ends[1]);
-  free(message);
-  return sum;
+  return child;
+}
+
+uint64_t base_replace_child(void) {
+  int ends[2];
+  char byte;
+  if (pipe(ends) != 0) abort();
+  pid_t child = fork_sender(ends[1]);
+  if (read(ends[0], &byte, 1) != 1) abort();
+  uint64_t start = base_now_ns();
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  child = fork_sender(ends[1]);
+  if (read(ends[0], &byte, 1) != 1) abort();
+  uint64_t end = base_now_ns();
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  close(ends[0]), close(ends[1]);
+  return end - start;
 }

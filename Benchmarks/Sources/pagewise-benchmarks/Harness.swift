@@ -38,6 +38,8 @@ final class Harness {
   /// Show every fixed strategy of the grid.
   let isDetailed: Bool
   private(set) var rows: [Row] = []
+  /// What is no pair of times, as lines of JSON.
+  private var records: [String] = []
   var failures: [String] = []
 
   init(isQuick: Bool, isJSON: Bool, isDetailed: Bool) {
@@ -95,6 +97,7 @@ final class Harness {
   func note(_ text: String) {
     guard !isJSON else { return }
     print(text)
+    fflush(nil)
   }
 
   func add(_ row: Row) {
@@ -104,6 +107,22 @@ final class Harness {
       pad(row.group, 7) + pad(row.name, 50) + left(number(row.ours), 11) + left(number(row.baseline), 11) + " "
         + pad(row.unit, 8) + left(number(row.ratio), 7) + "  (\(number(row.low))–\(number(row.high)))"
         + (row.goal.isEmpty ? "" : "  goal \(row.goal)") + deviceText(row))
+  }
+
+  enum Value {
+    case text(String)
+    case numbers([Double])
+  }
+
+  /// For JSON: a row of a table that has columns of its own.
+  func addRecord(_ fields: [(String, Value)]) {
+    let texts = fields.map { name, value in
+      switch value {
+      case .text(let text): "\"\(name)\":\"\(text)\""
+      case .numbers(let numbers): "\"\(name)\":[\(numbers.map { "\($0)" }.joined(separator: ","))]"
+      }
+    }
+    records.append("{" + texts.joined(separator: ",") + "}")
   }
 
   private func deviceText(_ row: Row) -> String {
@@ -124,7 +143,7 @@ final class Harness {
         + (row.device.ours.map { ",\"device_kib_ours\":\($0)" } ?? "")
         + (row.device.baseline.map { ",\"device_kib_baseline\":\($0)" } ?? "") + "}"
     }
-    print("[\n" + lines.joined(separator: ",\n") + "\n]")
+    print("[\n" + (lines + records).joined(separator: ",\n") + "\n]")
   }
 }
 

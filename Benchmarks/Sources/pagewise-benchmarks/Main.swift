@@ -30,6 +30,12 @@ import CBaselines
   @Option(help: "For commit, append, flush and stream: make the files below this folder instead of the current one.")
   var folder: String?
 
+  @Option(help: "In ring, only what has this in its name, as 'polling: round trip'. May be given several times.")
+  var table: [String] = []
+
+  @Option(help: "In ring: the folder of the programs that Rivals/ipc/build makes; without it, nobody else's are run.")
+  var rivals: String?
+
   @Flag(
     inversion: .prefixedNo,
     help: "For root: count what reaches the device on an ext4 image that nobody else writes to, behind a loop device.")
@@ -40,7 +46,8 @@ import CBaselines
   func run() throws {
     let groups: [(String, (Harness, borrowing Workplace) throws -> Void)] = [
       ("scan", benchmarkScan), ("open", benchmarkOpen), ("guard", benchmarkGuard), ("lines", benchmarkLines),
-      ("grid", { try benchmarkGrid($0, $1, sizes: size) }), ("ring", benchmarkRings),
+      ("grid", { try benchmarkGrid($0, $1, sizes: size) }),
+      ("ring", { try benchmarkRings($0, $1, rivals: rivals, tables: table) }),
     ]
     // Those need a device below their files, not just any place.
     let storage: [(String, (Harness, borrowing StoragePlace) throws -> Void)] = [

@@ -12,7 +12,6 @@
 #include "base_ipc.h"
 #include "base_storage.h"
 
-uint64_t base_now_ns(void);
 
 // Loops over mapped bytes.
 uint64_t base_sum8(const void *bytes, size_t count);
