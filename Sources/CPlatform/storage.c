@@ -193,12 +193,21 @@ int pgw_storage_unlink(const char *path) {
   return (int)WATCHED(call, unlink(path));
 }
 
-static int sync_open_file(int descriptor, pgw_sync_level level);
+static int sync_call(int descriptor, pgw_sync_level level);
 
 static int sync_folder(const char *path) {
   int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder < 0) return -1;
-  int result = sync_open_file(folder, PGW_SYNC_DEVICE), saved = errno;
+  int result = sync_call(folder, PGW_SYNC_DEVICE);
+#if defined(__linux__)
+  // As is_alive, for which a folder has no call; XFS refuses to open one.
+  if (result == 0) {
+    int again = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (again >= 0) close(again);
+    else if (errno == EIO || errno == EROFS) result = -1;
+  }
+#endif
+  int saved = errno;
   close(folder);
   errno = saved;
   // Some file systems have nothing to sync in a folder and say so.
@@ -212,7 +221,7 @@ int pgw_storage_sync_folder(const char *path) {
 
 // -------------------------------------------------------------------------------------------------- sync
 
-static int sync_open_file(int descriptor, pgw_sync_level level) {
+static int sync_call(int descriptor, pgw_sync_level level) {
 #if defined(__APPLE__)
   if (level == PGW_SYNC_DEVICE) {
     if (fcntl(descriptor, F_FULLFSYNC) == 0) return 0;
@@ -228,14 +237,38 @@ static int sync_open_file(int descriptor, pgw_sync_level level) {
 #endif
 }
 
+/// Whether the file system of a regular file still works, asked after a sync that said 0. Where it gives up (it is shut down, or its
+/// journal cannot be written) while a sync is under way, ext4 and XFS may drop the transaction that the sync was for and answer 0
+/// (Linux 6.18, shut down: 3 to 18 of 100 fdatasync calls in that moment). They have noted their end before that: ext4 refuses
+/// writes then, XFS reads, also of no bytes at all. These touch nothing and cost half a microsecond.
+static bool is_alive(int descriptor) {
+#if defined(__linux__)
+  char none = 0;
+  if (pread(descriptor, &none, 0, 0) < 0 && errno == EIO) return false;
+  // EBADF: open for reading only.
+  if (pwrite(descriptor, &none, 0, 0) < 0 && (errno == EIO || errno == EROFS)) return false;
+#endif
+  return true;
+}
+
+static int sync_open_file(int descriptor, pgw_sync_level level) {
+  int result = sync_call(descriptor, level);
+  return result == 0 && !is_alive(descriptor) ? -1 : result;
+}
+
+static int sync_range(int descriptor, void *base, size_t length) {
+  int result = msync(base, length, MS_SYNC);
+  return result == 0 && !is_alive(descriptor) ? -1 : result;
+}
+
 int pgw_storage_sync(int descriptor, pgw_sync_level level) {
   pgw_call call = {.kind = level == PGW_SYNC_DEVICE ? PGW_CALL_SYNC_FILE : PGW_CALL_SYNC_DATA, .descriptor = descriptor};
   return (int)WATCHED(call, sync_open_file(descriptor, level));
 }
 
-int pgw_storage_sync_range(void *base, size_t length) {
-  pgw_call call = {.kind = PGW_CALL_SYNC_RANGE, .descriptor = -1, .length = length, .bytes = base};
-  return (int)WATCHED(call, msync(base, length, MS_SYNC));
+int pgw_storage_sync_range(int descriptor, void *base, size_t length) {
+  pgw_call call = {.kind = PGW_CALL_SYNC_RANGE, .descriptor = descriptor, .length = length, .bytes = base};
+  return (int)WATCHED(call, sync_range(descriptor, base, length));
 }
 
 int pgw_storage_writeback(int descriptor, int64_t offset, int64_t length) {

@@ -13,7 +13,7 @@ import _StorageModel
 /// Writes as fast as it can until it is killed, and says on standard output what was acknowledged: one line a time, the number of the
 /// state or record.
 ///
-///     _StorageWriter transactions|grouped|appends|flushed-appends|msync PATH [COUNT]
+///     _StorageWriter transactions|grouped|appends|flushed-appends|msync|pages|replacements PATH [COUNT]
 @main
 enum StorageWriter {
   static func main() {
@@ -28,6 +28,8 @@ enum StorageWriter {
       case "appends": try appends(path, count, flushEvery: 0)
       case "flushed-appends": try appends(path, count, flushEvery: 7)
       case "msync": try msync(path, count)
+      case "pages": try pages(path, count)
+      case "replacements": try replacements(path, count)
       default: exit(64)
       }
     } catch {
@@ -98,6 +100,30 @@ enum StorageWriter {
       if StorageModel.Scattered.size(number) > file.count { try file.resize(to: StorageModel.Scattered.size(number)) }
       for (offset, word) in StorageModel.Scattered.changes(number) { try file.store(word.littleEndian, at: offset) }
       try file.flush(.data)
+      say("\(number)")
+    }
+  }
+
+  /// Page `n` of the file begins with `n + 1`. Each is a block that the file system has yet to find, so that each sync is for a
+  /// transaction of the file system's own; every other one syncs a range.
+  static func pages(_ path: FilePath, _ count: Int) throws {
+    let page = 4096
+    var file = try MutableMappedFile(path, creating: .ifMissing(size: 0))
+    var number = file.count / page
+    for _ in 0..<count {
+      try file.resize(to: (number + 1) * page)
+      try file.store(UInt64(number + 1).littleEndian, at: number * page)
+      try file.flush(.data, number % 2 == 0 ? nil : number * page..<(number + 1) * page)
+      number += 1
+      say("\(number)")
+    }
+  }
+
+  /// The file is its number, and is replaced by the next.
+  static func replacements(_ path: FilePath, _ count: Int) throws {
+    for number in 1...UInt64(count == .max ? 1 << 40 : count) {
+      var content = number.littleEndian
+      try withUnsafeBytes(of: &content) { try replaceFile(path, with: $0.bytes) }
       say("\(number)")
     }
   }

@@ -25,7 +25,7 @@ typedef enum pgw_call_kind {
   PGW_CALL_PUNCH,       // descriptor, offset, length
   PGW_CALL_SYNC_DATA,   // descriptor
   PGW_CALL_SYNC_FILE,   // descriptor
-  PGW_CALL_SYNC_RANGE,  // bytes = address, length: msync
+  PGW_CALL_SYNC_RANGE,  // descriptor, bytes = address, length: msync
   PGW_CALL_WRITEBACK,   // descriptor, offset, length
   PGW_CALL_RENAME,      // path, other = the new name
   PGW_CALL_UNLINK,      // path
@@ -85,9 +85,11 @@ typedef enum pgw_sync_level {
   PGW_SYNC_DEVICE,   // Linux: fsync. Darwin: F_FULLFSYNC.
   PGW_SYNC_BARRIER,  // Linux: fdatasync, which is more. Darwin: F_BARRIERFSYNC.
 } pgw_sync_level;
+/// EIO or EROFS also where the call said 0 and the file system has ended under it: see is_alive.
 int pgw_storage_sync(int descriptor, pgw_sync_level level);
-/// msync(MS_SYNC) of whole pages. Darwin: as strong as its fsync.
-int pgw_storage_sync_range(void *base, size_t length);
+/// msync(MS_SYNC) of whole pages of a mapping of `descriptor`'s file; EIO and EROFS as for pgw_storage_sync. Darwin: as strong as its
+/// fsync.
+int pgw_storage_sync_range(int descriptor, void *base, size_t length);
 /// Starts to write a range back and does not wait. ENOTSUP on Darwin.
 int pgw_storage_writeback(int descriptor, int64_t offset, int64_t length);
 /// Makes the names in a folder durable: open, fsync, close. Darwin: F_FULLFSYNC.

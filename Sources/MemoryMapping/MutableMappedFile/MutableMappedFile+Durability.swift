@@ -62,7 +62,7 @@ extension MutableMappedFile {
       result =
         bounds == nil
         ? pgw_storage_sync(map.range.descriptor, PGW_SYNC_DATA)
-        : unsafe pgw_storage_sync_range(map.range.base + pages.start, pages.length)
+        : unsafe pgw_storage_sync_range(map.range.descriptor, map.range.base + pages.start, pages.length)
     case .device: result = pgw_storage_sync(map.range.descriptor, PGW_SYNC_DEVICE)
     case .barrier: result = pgw_storage_sync(map.range.descriptor, PGW_SYNC_BARRIER)
     }
