@@ -45,6 +45,112 @@ import _TestSupport
     #expect(record.limit == 0)
   }
 
+  @Test func `a lead is tried now and then, grows while it is of use, and is tried less where it never is`() {
+    var record = LeadRecord()
+    /// One wait, with a lead or without.
+    func wait(_ messages: Int) {
+      if record.isGiven { record.count(messages) } else { record.pass() }
+    }
+    var tries: [Int] = []
+    for number in 0..<4000 {
+      if record.isGiven { tries.append(number) }
+      wait(record.moments / 3 - 1)
+    }
+    #expect(tries == [64, 129, 258, 515, 1028, 2053, 3078])
+    while !record.isGiven { wait(0) }
+    var leads: [Int] = []
+    for _ in 0..<8 {
+      #expect(record.isGiven)
+      leads.append(record.moments)
+      wait(record.moments / 3)
+    }
+    #expect(leads == [16, 32, 64, 128, 256, 256, 256, 256])
+    wait(0)
+    // It was of use: the next try is soon, and short.
+    var waits = 0
+    while !record.isGiven {
+      wait(0)
+      waits += 1
+    }
+    #expect(waits == 64 && record.moments == LeadRecord.shortest)
+  }
+
+  /// Words of one thread. With each moment that somebody spins, `whileSpinning` is called; it counts looks for messages.
+  final class PassingWords: SharedWords {
+    var values: [UInt64]
+    var (looks, spins) = (0, 0)
+    var whileSpinning = {}
+
+    init(byteCount: Int) { values = [UInt64](repeating: 0, count: byteCount / 8) }
+
+    func loadRelaxed(_ offset: Int, _ step: StaticString) -> UInt64 { values[offset / 8] }
+    func loadAcquiring(_ offset: Int, _ step: StaticString) -> UInt64 {
+      if step.description == "ring.next.tail" { looks += 1 }
+      return values[offset / 8]
+    }
+    func storeRelaxed(_ value: UInt64, _ offset: Int, _ step: StaticString) { values[offset / 8] = value }
+    func storeReleasing(_ value: UInt64, _ offset: Int, _ step: StaticString) { values[offset / 8] = value }
+    func compareExchange(_ expected: UInt64, _ desired: UInt64, _ offset: Int, _ step: StaticString) -> Bool {
+      guard values[offset / 8] == expected else { return false }
+      values[offset / 8] = desired
+      return true
+    }
+    // Nobody sleeps.
+    func loadCount(_ offset: Int, _ step: StaticString) -> UInt32 { 0 }
+    func addCount(_ offset: Int, _ step: StaticString) -> UInt32 { 0 }
+    func storeHint(_ value: UInt32, _ offset: Int, _ step: StaticString) {}
+    func loadHint(_ offset: Int, _ step: StaticString) -> UInt32 { 0 }
+    func compareExchangeHint(_ expected: UInt32, _ desired: UInt32, _ offset: Int, _ step: StaticString) -> Bool {
+      true
+    }
+    func sleep(_ offset: Int, while expected: UInt32, until deadline: Deadline, _ step: StaticString) {}
+    func wake(_ offset: Int, _ step: StaticString) {}
+    func fence(_ step: StaticString) {}
+    func fenceAcquiring(_ step: StaticString) {}
+    func fenceReleasing(_ step: StaticString) {}
+    func spin(_ round: Int, of limit: Int) -> Bool {
+      guard round < limit else { return false }
+      spins += 1
+      whileSpinning()
+      return true
+    }
+    func spinBriefly(_ round: Int) -> Bool { false }
+    func hasPassed(_ deadline: Deadline) -> Bool { false }
+    func slice(_ deadline: Deadline) -> Deadline { deadline }
+  }
+
+  @Test(arguments: [true, false])
+  func `a stream gets a lead, so that few looks find many messages; a dialogue hardly ever waits longer`(
+    _ isStream: Bool
+  ) throws {
+    let shape = try #require(RingShape(laneCount: 1, capacity: 1 << 15))
+    let words = PassingWords(byteCount: shape.byteCount)
+    var outbox = try #require(RingOutbox(words: words, shape: shape, lane: 0))
+    guard var inbox = RingInbox(words: words, shape: shape) else { throw Errno.badAddress }
+    var (sent, received) = (0, 0)
+    words.whileSpinning = {
+      guard isStream || sent == received, case .place(let place) = outbox.reserve(64, until: .now) else { return }
+      sent += 1
+      outbox.commit(place, byteCount: 64, type: UInt16(truncatingIfNeeded: sent))
+    }
+    let count = 100_000
+    while received < count {
+      guard case .message(_, 64, let type, 0) = inbox.next(until: .never) else {
+        Issue.record("nothing, and the deadline is never")
+        return
+      }
+      received += 1
+      try #require(type == UInt16(truncatingIfNeeded: received))
+      inbox.consume()
+    }
+    if isStream {
+      #expect(words.looks < count / 100, "a look for each message")
+    } else {
+      // Two looks each before the moment in which it came, one behind it.
+      #expect(words.spins < count + count / 50 && words.looks < 3 * count + count / 50)
+    }
+  }
+
   @Test func `a message comes out as it went in, with its type`() throws {
     let region = try Self.region()
     var producer = try region.producer(of: "r")

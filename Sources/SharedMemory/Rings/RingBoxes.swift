@@ -106,6 +106,7 @@
   /// Lanes with messages that were found and not consumed, a bit each.
   private var open: UInt64 = 0
   private var spins = SpinRecord()
+  private var lead = LeadRecord()
 
   /// For a channel whose consumer token is this one's already. Nil when the numbers of a lane are none that a lane has.
   public init?(words: Words, shape: RingShape) {
@@ -155,8 +156,21 @@
   /// The next message, waiting for it until the deadline.
   @inline(__always)
   public mutating func next(until deadline: Deadline) -> Found {
+    if lead.isGiven, deadline != .now { return nextWithLead(until: deadline) }
     let found = poll()
     if case .nothing = found, deadline != .now { return awaitMessage(until: deadline) }
+    return found
+  }
+
+  /// Looks a while later where nothing more is known to be there.
+  @inline(never)
+  private mutating func nextWithLead(until deadline: Deadline) -> Found {
+    for index in 0..<shape.laneCount where unsafe lanes[index].bytesBehind > 0 { return poll() }
+    var round = 0
+    while round < lead.moments, words.spin(round, of: spins.limit) { round += 1 }
+    let found = poll()
+    lead.count(countBehind(found))
+    if case .nothing = found { return awaitMessage(until: deadline) }
     return found
   }
 
@@ -168,6 +182,7 @@
       let found = poll()
       guard case .nothing = found else {
         spins.count(slept: slept)
+        lead.pass()
         return found
       }
       round += 1
@@ -181,9 +196,16 @@
       }
       guard case .nothing = late else {
         spins.count(slept: true)
+        lead.pass()
         return late
       }
     }
+  }
+
+  /// How many messages of this one's size are there with it.
+  private func countBehind(_ found: Found) -> Int {
+    guard case .message(_, let byteCount, _, let lane) = found else { return 0 }
+    return unsafe 1 &+ Int(truncatingIfNeeded: lanes[lane].bytesBehind) / RingLane.footprint(byteCount)
   }
 
   /// Whether `poll` would find something.

@@ -195,6 +195,9 @@
     return .damaged
   }
 
+  /// What was there behind the message that `next` returned last, when the lane was last looked at. Bytes, with headers.
+  public var bytesBehind: UInt64 { knownTail &- position }
+
   /// Whether `next` would find something, a message or damage.
   public var hasNext: Bool { words.loadAcquiring(lane + RingLane.tail, "ring.peek.tail") != position }
 
