@@ -239,8 +239,9 @@ static int sync_call(int descriptor, pgw_sync_level level) {
 
 /// Whether the file system of a regular file still works, asked after a sync that said 0. Where it gives up (it is shut down, or its
 /// journal cannot be written) while a sync is under way, ext4 and XFS may drop the transaction that the sync was for and answer 0
-/// (Linux 6.18, shut down: up to 18 of 100 fdatasync calls in that moment). They have noted their end before that: ext4 refuses
-/// writes then, XFS reads, also of no bytes at all. These touch nothing and cost half a microsecond.
+/// (Linux 6.18, shut down: up to 18 of 100 fdatasync calls in that moment). They have noted their end before that, and refuse
+/// I/O of no bytes, too: XFS reads, ext4 reads and writes, and only writes where it made itself read-only (by its source; not run).
+/// These touch nothing and cost half a microsecond.
 static bool is_alive(int descriptor) {
 #if defined(__linux__)
   char none = 0;
